@@ -1,0 +1,1 @@
+"""Slack to REST and back: carries signed requests to the gateway as evidence, and shows what it answers."""

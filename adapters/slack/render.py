@@ -1,0 +1,155 @@
+"""Cards as Block Kit: what the gateway says, in Slack's shapes and within its limits.
+
+Refuses markup: every text is plain_text or rich_text, where a mention or a link would be an element of another type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from pydantic import ValidationError
+
+from opsgate.contracts.base import Contract, Sha256
+from opsgate.contracts.messages import Button, Card, Progress, Tone
+
+Block = dict[str, Any]
+
+EMOJI: dict[Tone, str] = {
+    "info": "\N{INFORMATION SOURCE}\N{VARIATION SELECTOR-16}",
+    "waiting": "\N{RAISED HAND}",
+    "running": "\N{HOURGLASS WITH FLOWING SAND}",
+    "success": "\N{WHITE HEAVY CHECK MARK}",
+    "failure": "\N{CROSS MARK}",
+    "denied": "\N{NO ENTRY}",
+}
+
+# Slack's limits are per text; a message as a whole may hold about 13 000 characters, so the lists get a share each.
+_HEADER, _SECTION, _CONTEXT, _LABEL = 150, 3000, 1000, 75
+_CONFIRM_TITLE, _CONFIRM_TEXT, _CONFIRM_LABEL = 100, 300, 30
+_LINE, _MOST_LINES = 280, 12
+_LOG = 2900
+
+
+class Message(NamedTuple):
+    """`text` is what notifications and screen readers get, escaped; `blocks` is what is seen."""
+
+    text: str
+    blocks: list[Block]
+
+
+class Pressed(Contract):
+    """A button's `value`: which Invocation, and the hash of what the card showed."""
+
+    id: str
+    binding_hash: Sha256
+
+
+ACTION_PREFIX = "opsgate_"
+Action = Literal["approve", "reject", "cancel"]
+
+
+def pressed(action_id: str, value: str) -> tuple[Action, Pressed] | None:
+    """What a pressed button means, or None when it is not one of ours."""
+    action = action_id.removeprefix(ACTION_PREFIX)
+    if action not in ("approve", "reject", "cancel") or action == action_id:
+        return None
+    try:
+        return action, Pressed.model_validate_json(value)  # type: ignore[return-value]  # narrowed by `in` above
+    except ValidationError:
+        return None
+
+
+def escape(text: str) -> str:
+    """For the one place that Slack reads as markup, the notification text: no `<!channel>`, no `<@U…>`, no links."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def message(card: Card, invocation_id: str = "") -> Message:
+    """A card as a message. Without an `invocation_id` it has no buttons: there would be nothing to press."""
+    title = f"{EMOJI[card.tone]} {card.title}"
+    blocks: list[Block] = [{"type": "header", "text": _plain(title, _HEADER)}]
+    if card.text:
+        blocks.append({"type": "section", "text": _plain(card.text, _SECTION)})
+    if details := _details(card):
+        blocks.append({"type": "rich_text", "elements": details})
+    if card.progress is not None and (line := _progress(card.progress)):
+        blocks.append({"type": "context", "elements": [_plain(line, _CONTEXT)]})
+    if card.buttons and invocation_id:
+        blocks.append({"type": "actions", "elements": [_button(b, invocation_id) for b in card.buttons]})
+    if card.footer:
+        blocks.append({"type": "context", "elements": [_plain(card.footer, _CONTEXT)]})
+    return Message(escape(_cut(f"{title}\n{card.text}".strip(), _SECTION)), blocks)
+
+
+def log_lines(lines: Sequence[str]) -> Message:
+    """The end of a log, for a thread: the last lines that fit."""
+    text = "\n".join(lines)
+    text = text if len(text) <= _LOG else "…" + text[-_LOG:]
+    block = {"type": "rich_text", "elements": [_preformatted(text)]}
+    return Message(f"The last {len(lines)} lines of its log.", [block])
+
+
+def _details(card: Card) -> list[Block]:
+    parts: list[Block] = []
+    if card.facts:
+        words: list[Block] = []
+        for fact in card.facts[:_MOST_LINES]:
+            words.append({"type": "text", "text": f"{_cut(fact.label, _LABEL)}: ", "style": {"bold": True}})
+            words.append({"type": "text", "text": _cut(fact.value, _LINE) + "\n"})
+        parts.append({"type": "rich_text_section", "elements": words})
+    if card.bullets:
+        points = [{"type": "rich_text_section", "elements": [_text(b)]} for b in _few(card.bullets)]
+        parts.append({"type": "rich_text_list", "style": "bullet", "elements": points})
+    if card.examples:
+        parts.append(_preformatted("\n".join(_cut(e, _LINE) for e in _few(card.examples))))
+    return parts
+
+
+def _few(lines: Sequence[str]) -> Iterable[str]:
+    yield from lines[:_MOST_LINES]
+    if len(lines) > _MOST_LINES:
+        yield f"… and {len(lines) - _MOST_LINES} more"
+
+
+def _progress(progress: Progress) -> str:
+    if progress.percent is None:
+        return progress.text
+    full = progress.percent // 10
+    return f"{'▰' * full}{'▱' * (10 - full)} {progress.percent} % {progress.text}".strip()
+
+
+def _button(button: Button, invocation_id: str) -> Block:
+    block: Block = {
+        "type": "button",
+        "action_id": ACTION_PREFIX + button.action,
+        "text": _plain(button.label, _LABEL),
+        "value": Pressed(id=invocation_id, binding_hash=button.binding_hash).model_dump_json(),
+    }
+    if button.style != "plain":
+        block["style"] = button.style
+    if button.confirm:
+        block["confirm"] = {
+            "title": _plain(f"{button.label}?", _CONFIRM_TITLE),
+            "text": _plain(button.confirm, _CONFIRM_TEXT),
+            "confirm": _plain(button.label, _CONFIRM_LABEL),
+            "deny": _plain("Not now", _CONFIRM_LABEL),
+        }
+    return block
+
+
+def _plain(text: str, limit: int) -> Block:
+    return {"type": "plain_text", "text": _cut(text, limit), "emoji": False}
+
+
+def _text(text: str) -> Block:
+    return {"type": "text", "text": _cut(text, _LINE)}
+
+
+def _preformatted(text: str) -> Block:
+    return {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text or " "}]}
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` characters, and never empty: Slack refuses an empty text."""
+    return (text if len(text) <= limit else text[: limit - 1] + "…") or " "

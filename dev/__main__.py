@@ -1,0 +1,109 @@
+"""`python -m dev` (make dev): the embedded profile, until Ctrl-C. Prints one line when it is ready.
+
+Refuses to fill the terminal: logs go to files in the data folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+import httpx2
+
+from dev.embedded import ROOT, Embedded, Layout, PortTaken
+from dev.opa import NoOpa
+from dev.policies import BrokenPolicy
+from dev.processes import ChildFailed
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m dev", description=__doc__.splitlines()[0])
+    port = int(os.environ.get("OPSGATE_PORT", "8420"))
+    parser.add_argument("--port", type=int, default=port, help="0 takes a free one (default: OPSGATE_PORT or 8420)")
+    parser.add_argument("--data", type=Path, default=ROOT / ".opsgate", help="where everything is kept")
+    parser.add_argument("--policies", type=Path, default=Layout.policies)
+    parser.add_argument("--commands", type=Path, default=Layout.commands)
+    parser.add_argument("--directory", type=Path, default=Layout.directory, help="YAML file of people and services")
+    parser.add_argument("--ready-file", type=Path, help="written when ready: JSON with addresses and process ids")
+    return parser.parse_args()
+
+
+def interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def redirect(log: Path) -> TextIO:
+    """Send everything this process prints to `log`; gives the terminal for the few lines meant for a person."""
+    terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
+    return terminal
+
+
+def greet(house: Embedded, terminal: TextIO, ready_file: Path | None) -> None:
+    """The ready line, who one can be, and a first command."""
+    complaints = house.not_ready()
+    if complaints:
+        terminal.write("Opsgate runs, but is not ready: " + "; ".join(complaints) + "\n")
+        return
+    people = httpx2.get(f"{house.url}/v1/dev/personas", trust_env=False).json()
+    who = "\n".join(f"  {person['name']:<8} {person['title']}" for person in people)
+    terminal.write(
+        f"Opsgate is ready at {house.url}\n\nYou can be:\n{who}\n\n"
+        "Open the page, be Alice, and type:  /ops deploy production api-service --version 1.4.2\n"
+        "Then be Bob and approve it. Ctrl-C stops everything.\n"
+    )
+    if ready_file:
+        facts = {
+            "url": house.url,
+            "pid": os.getpid(),
+            "opa_url": house.opa.url,
+            "opa_pid": house.opa.child.process.pid,
+            "sandbox_url": house.sandbox_url,
+            "sandbox_pid": house.sandbox.process.pid,
+            "worker_token": house.worker_token(),
+            "policy_status_file": str(house.opa.status_file),
+        }
+        half = ready_file.with_suffix(".half")
+        half.touch(mode=0o600)
+        half.write_text(json.dumps(facts))
+        os.replace(half, ready_file)
+
+
+def main() -> int:
+    options = parse()
+    signal.signal(signal.SIGTERM, interrupt)
+    layout = Layout(options.data.resolve(), options.policies, options.commands, options.directory)
+    terminal = redirect(layout.data / "gateway.log")
+    try:
+        with Embedded(layout, options.port) as house:
+            try:
+                house.serve(lambda: greet(house, terminal, options.ready_file))
+            finally:
+                # From here on only stopping counts: a second Ctrl-C must not leave children behind.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        terminal.write("\nStopped.\n")
+    except (PortTaken, NoOpa, ChildFailed) as trouble:
+        terminal.write(f"{trouble}\n")
+        return 1
+    except BrokenPolicy as trouble:
+        terminal.write(f"The policies do not compile, so nothing was started. Mend this and try again: {trouble}\n")
+        return 1
+    except Exception as trouble:
+        terminal.write(f"Opsgate did not start: {trouble}\nMore in {layout.data / 'gateway.log'}\n")
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

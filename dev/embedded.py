@@ -1,0 +1,170 @@
+"""The embedded profile: gateway, worker thread, private OPA and practice fleet as one command on one machine.
+
+Refuses to listen anywhere but the loopback address, and to leave a child behind.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import httpx2
+import uvicorn
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from dev.policies import OpaServer
+from dev.processes import Child, answers, free_port
+from gateway.main import create_app
+from gateway.settings import Settings
+from workers.app import start_thread
+from workers.settings import WorkerSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_WITHIN_S = 30
+
+
+class PortTaken(Exception):
+    """Something else listens there; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the house is made from: folders and files a person may edit while it runs."""
+
+    data: Path
+    policies: Path = ROOT / "policies"
+    commands: Path = ROOT / "commands"
+    directory: Path = ROOT / "examples" / "acme" / "directory.yaml"
+
+
+def listen(port: int) -> socket.socket:
+    """A listening socket on the loopback address; 0 takes a free one. Raises PortTaken."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise PortTaken(
+            f"Port {port} is taken (another Opsgate?). Stop what uses it, or choose another: OPSGATE_PORT={port + 1} make dev"
+        ) from None
+    return listener
+
+
+def keep_secret(file: Path, make: Callable[[], bytes]) -> bytes:
+    """The content of a file only its owner can read, made at the first use."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_bytes(make())
+    return file.read_bytes()
+
+
+def signing_key_pem() -> bytes:
+    """A new EC P-256 private key, PEM."""
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling when it listens."""
+
+    on_started: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_started()
+
+
+class Embedded:
+    """The whole house in one process and two children. Use as a context: leaving it stops every part."""
+
+    def __init__(self, layout: Layout, port: int = 0) -> None:
+        """Starts nothing. `port` 0: a free one. Raises PortTaken."""
+        self.layout = layout
+        self._listener = listen(port)
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        layout.data.mkdir(parents=True, exist_ok=True)
+        self.opa = OpaServer(layout.policies, layout.data)
+        self.sandbox_url = f"http://127.0.0.1:{free_port()}"
+        command = [sys.executable, "-m", "sandbox", "--port", self.sandbox_url.rsplit(":", 1)[1]]
+        self._sandbox_command = [*command, "--data", str(layout.data / "sandbox.db")]
+        self.parts = ExitStack()
+
+    def __enter__(self) -> Embedded:
+        """Start the children. Raises BrokenPolicy, NoOpa or ChildFailed, and then leaves none of them running."""
+        with ExitStack() as parts:
+            parts.callback(self._listener.close)
+            self.sandbox = Child("sandbox", self._sandbox_command, self.layout.data / "sandbox.log", cwd=ROOT)
+            parts.callback(self.sandbox.stop)
+            self.opa.start()
+            parts.callback(self.opa.stop)
+            self.sandbox.wait_ready(lambda: answers(f"{self.sandbox_url}/healthz"))
+            self.parts = parts.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.parts.close()
+
+    def serve(self, on_ready: Callable[[], None]) -> None:
+        """Serve until a signal. `on_ready` is called once, from another thread, when `/readyz` says yes."""
+        app = create_app(self._settings())
+        # log_config=None: the gateway sets up logging itself.
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        server = _Server(config)
+        server.on_started = threading.Thread(target=self._complete, args=(on_ready,), daemon=True).start
+        server.run(sockets=[self._listener])
+
+    def _complete(self, on_ready: Callable[[], None]) -> None:
+        self.parts.callback(start_thread(self._worker_settings()))
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not answers(f"{self.url}/readyz") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        on_ready()
+
+    def not_ready(self) -> list[str]:
+        """What `/readyz` complains about, one sentence a check; empty when all is well."""
+        checks = httpx2.get(f"{self.url}/readyz", timeout=5, trust_env=False).json()["checks"]
+        return [f"{name}: {check['detail']}" for name, check in checks.items() if not check["ok"]]
+
+    def worker_token(self) -> str:
+        return keep_secret(self.layout.data / "worker-token", lambda: secrets.token_urlsafe(32).encode()).decode()
+
+    def _settings(self) -> Settings:
+        data = self.layout.data
+        keep_secret(data / "signing-key.pem", signing_key_pem)
+        return Settings(
+            profile="embedded",
+            data_dir=data,
+            host="127.0.0.1",
+            port=self.port,
+            public_url=self.url,
+            database_url=f"sqlite:///{data / 'opsgate.db'}",
+            redis_url="fake://",
+            broker_url="memory://",
+            opa_url=self.opa.url,
+            policy_status_file=self.opa.status_file,
+            commands_dir=self.layout.commands,
+            directory_file=self.layout.directory,
+            signing_key_file=data / "signing-key.pem",
+            worker_token=self.worker_token(),
+            audit_log=str(data / "audit.jsonl"),
+        )
+
+    def _worker_settings(self) -> WorkerSettings:
+        return WorkerSettings(
+            gateway_url=self.url,
+            worker_token=self.worker_token(),
+            broker_url="memory://",
+            sandbox_url=self.sandbox_url,
+        )

@@ -1,0 +1,196 @@
+"""Asking, deciding, cancelling and reading: `/v1/messages` and `/v1/invocations`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from gateway.api.callers import CallerDep, HouseDep, KeyHeader, PersonDep, Posted, answered, posted
+from gateway.domain import ports
+from gateway.domain.directory import Asker
+from gateway.domain.errors import Refused, not_found
+from gateway.domain.invocation import Invocation, when
+from gateway.domain.lifecycle import FINAL
+from gateway.domain.words import view
+from gateway.flows import cancel, chat, explain, vote
+from gateway.flows.submit import Ask, submit
+from gateway.infra.telemetry import traceparent
+from gateway.wiring import House
+from opsgate.contracts.invocations import (
+    Answer,
+    CancelInvocation,
+    CastVote,
+    ChatContext,
+    InvocationView,
+    LogLine,
+    Page,
+    SendMessage,
+    State,
+    SubmitInvocation,
+)
+from opsgate.contracts.problems import Code
+
+router = APIRouter(prefix="/v1", tags=["invocations"])
+InvocationId = Annotated[str, Path(pattern=r"^inv_[0-9a-hjkmnp-tv-z]{10}$")]
+
+
+@router.post("/messages", operation_id="sendMessage")
+async def send_message(
+    request: Request, house: HouseDep, caller: CallerDep, body: SendMessage, key: KeyHeader = None
+) -> Answer:
+    """A line typed in a chat, and what to show for it. A typing mistake is an answer too (`kind: mistake`)."""
+    call = await posted(request, house, caller, body, body.evidence, key)
+    text, context = _as_proven(call, body.text, body.context)
+
+    async def work() -> Answer:
+        ask = Ask(text, None, {}, "", context, traceparent())
+        return await chat.say(house.gate, ask, _placed(call, context), call.once())
+
+    found: Answer = await answered(request, call, work)
+    return found
+
+
+@router.post("/invocations", operation_id="submitInvocation", responses={202: {"model": InvocationView}})
+async def submit_invocation(
+    request: Request, house: HouseDep, caller: CallerDep, body: SubmitInvocation, key: KeyHeader = None
+) -> InvocationView:
+    """Ask for a Command. 202: it waits or runs; 200: it was denied (a denial is an answer, with reasons)."""
+    call = await posted(request, house, caller, body, body.evidence, key)
+    text, context = _as_proven(call, body.text, body.context)
+
+    async def work() -> Response:
+        ask = Ask(text, body.command, body.args, body.reason, context, traceparent())
+        once = call.once(_status)
+        inv = await submit(house.gate, ask, _placed(call, context), lambda made: once(view(made)))
+        shown = view(inv)
+        return JSONResponse(shown.model_dump(mode="json", by_alias=True), _status(shown))
+
+    found: Any = await answered(request, call, work)
+    return found  # type: ignore[no-any-return]
+
+
+def _status(shown: Any) -> int:
+    return 200 if shown.state in FINAL else 202
+
+
+def _as_proven(call: Posted, text: str | None, context: ChatContext) -> tuple[str | None, ChatContext]:
+    """What the platform signed counts, not what the adapter says of it."""
+    if call.proven is None:
+        return text, context
+    if call.proven.text is None:
+        raise Refused(Code.UNPROVEN_ACTOR, 403, "The evidence is not of a typed command.")
+    return call.proven.text, call.proven.context
+
+
+def _placed(call: Posted, context: ChatContext) -> Asker:
+    """The web console says where it is by its channel; evidence says its platform itself."""
+    if call.proven is None and context.channel:
+        return call.asker.model_copy(update={"platform": "web"})
+    return call.asker
+
+
+@router.get("/invocations", operation_id="listInvocations")
+async def list_invocations(
+    house: HouseDep,
+    who: PersonDep,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    state: State | None = None,
+    service: Annotated[str | None, Query(max_length=63)] = None,
+    channel: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[InvocationView]:
+    """Newest first. Follow `next` until it is null."""
+    wanted = ports.Query(
+        viewer=None if explain.SECURITY in who.principal.groups else who.id,
+        limit=limit + 1,
+        before=_cursor(cursor),
+        state=state.value if state else None,
+        service=service,
+        channel=channel,
+    )
+    rows = await house.store.invocations(wanted)
+    more = rows[limit - 1] if len(rows) > limit else None
+    following = base64.urlsafe_b64encode(f"{more.created_ns} {more.id}".encode()).decode() if more else None
+    return Page(items=tuple(view(r) for r in rows[:limit]), next=following)
+
+
+def _cursor(text: str | None) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    try:
+        at_ns, _, last = base64.urlsafe_b64decode(text.encode("ascii")).decode("ascii").partition(" ")
+        return min(int(at_ns), 2**63 - 1), last
+    except (ValueError, binascii.Error):
+        raise Refused(Code.BAD_INPUT, 400, "This cursor is not one of ours. Start again without it.") from None
+
+
+async def readable(house: House, invocation_id: str, who: Asker) -> Invocation:
+    """Raises Refused (404) when it is not there or not theirs to see."""
+    inv = await house.store.invocation(invocation_id)
+    if inv is None or (inv.private and inv.asked_by != who.id and explain.SECURITY not in who.principal.groups):
+        raise not_found(f"invocation `{invocation_id}`")
+    return inv
+
+
+@router.get("/invocations/{id}", operation_id="getInvocation")
+async def get_invocation(house: HouseDep, who: PersonDep, id: InvocationId) -> InvocationView:
+    return view(await readable(house, id, who))
+
+
+@router.get("/invocations/{id}/log", operation_id="getLog")
+async def get_log(
+    house: HouseDep,
+    who: PersonDep,
+    id: InvocationId,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+) -> Page[LogLine]:
+    """The output, oldest first. Ask again with `after` = the last `seq` (also in `next`)."""
+    await readable(house, id, who)
+    rows = await house.store.lines(id, after, limit + 1)
+    items = tuple(LogLine(seq=r.seq, at=when(r.at_ns), text=r.text) for r in rows[:limit])
+    return Page(items=items, next=str(items[-1].seq) if len(rows) > limit else None)
+
+
+@router.post("/invocations/{id}/votes", operation_id="castVote")
+async def cast_vote(
+    request: Request, house: HouseDep, caller: CallerDep, id: InvocationId, body: CastVote, key: KeyHeader = None
+) -> Answer:
+    """Approve or reject. `binding_hash` is the one the voter saw; another one is refused."""
+    call = await posted(request, house, caller, body, body.evidence, key)
+    verdict, shown = body.verdict, body.binding_hash
+    if call.proven is not None:
+        pressed, on, shown = call.proven.action or ("", "", "")
+        if (pressed, on) != (verdict, id):
+            raise Refused(Code.UNPROVEN_ACTOR, 403, "The evidence is not of this decision.")
+
+    async def work() -> Answer:
+        return await vote.vote(house.gate, vote.Ballot(id, verdict, shown, body.reason), call.asker, call.once())
+
+    found: Answer = await answered(request, call, work)
+    return found
+
+
+@router.post("/invocations/{id}/cancel", operation_id="cancelInvocation")
+async def cancel_invocation(
+    request: Request,
+    house: HouseDep,
+    caller: CallerDep,
+    id: InvocationId,
+    body: CancelInvocation,
+    key: KeyHeader = None,
+) -> Answer:
+    """Stop it: at once before it started, else as soon as the worker can."""
+    call = await posted(request, house, caller, body, body.evidence, key)
+    if call.proven is not None and (call.proven.action or ("", "", ""))[:2] != ("cancel", id):
+        raise Refused(Code.UNPROVEN_ACTOR, 403, "The evidence is not of this cancellation.")
+
+    async def work() -> Answer:
+        return await cancel.cancel(house.gate, id, body.reason, call.asker, call.once())
+
+    found: Answer = await answered(request, call, work)
+    return found

@@ -1,0 +1,80 @@
+"""Errors as RFC 9457 problem documents, with closed codes and sentences that say what to do. Never a traceback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from opentelemetry import trace
+from starlette.exceptions import HTTPException
+
+from gateway.domain.errors import GateError
+from opsgate.contracts.problems import CONTENT_TYPE, Code, Problem
+
+log = structlog.get_logger("opsgate.api")
+_TITLES = {
+    400: "The request is not right",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not offered here",
+    409: "Not possible now",
+    413: "Too large",
+    422: "Not understood",
+    429: "Too many requests",
+    500: "A defect of Opsgate",
+    503: "Not available now",
+}
+_CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": _TITLES[status],
+        "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
+}
+"""What every operation may answer beside its own; put into the OpenAPI document."""
+
+
+def answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+    body = problem.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(body, problem.status, headers=headers, media_type=CONTENT_TYPE)
+
+
+def make(status: int, code: Code, detail: str, **more: Any) -> Problem:
+    trace_id = f"{trace.get_current_span().get_span_context().trace_id:032x}"
+    kind = f"https://opsgate.dev/problems/{code.value}"
+    return Problem(type=kind, title=_TITLES[status], status=status, code=code, detail=detail, trace_id=trace_id, **more)
+
+
+def install(app: FastAPI) -> None:
+    """The error answers of the whole application."""
+
+    @app.exception_handler(GateError)
+    async def _gate(_: Request, error: GateError) -> JSONResponse:
+        headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return answer(
+            make(error.status, error.code, error.detail, suggestion=error.suggestion, examples=error.examples), headers
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def _shape(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = tuple(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"[:300] for e in error.errors()[:20])
+        return answer(make(422, Code.BAD_INPUT, "The request has another shape than the API takes.", errors=errors))
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        code = _CODES.get(error.status_code, Code.BAD_INPUT)
+        return answer(make(error.status_code, code, str(error.detail)), dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def _defect(_: Request, error: Exception) -> JSONResponse:
+        log.error("defect", kind=type(error).__name__, exc_info=error)
+        words = "Opsgate made a mistake; nothing more is known to have been done. Tell the operator the trace id."
+        return answer(make(500, Code.INTERNAL, words))

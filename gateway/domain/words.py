@@ -1,0 +1,256 @@
+"""Every sentence people read about an Invocation, in one place, so that all chats say the same words.
+
+Plain text only: no markup, no mentions; renderers escape it. Says what happened and what to do next.
+"""
+
+from __future__ import annotations
+
+from gateway.domain.invocation import NS, Invocation, when
+from opsgate.contracts.decisions import Decision, RequirementStatus, Verdict
+from opsgate.contracts.invocations import InvocationView, JobView, Person, State, Target, VoteView
+from opsgate.contracts.messages import Button, Card, Fact, Tone
+
+_TONES: dict[State, Tone] = {
+    State.PENDING: "waiting",
+    State.QUEUED: "running",
+    State.RUNNING: "running",
+    State.SUCCEEDED: "success",
+    State.FAILED: "failure",
+    State.CANCELLED: "info",
+    State.DENIED: "denied",
+    State.EXPIRED: "info",
+    State.UNKNOWN: "failure",
+}
+
+
+def sentence(text: str) -> str:
+    """Ends with a full stop."""
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def need(status: RequirementStatus) -> str:
+    """`1 approval from owners:api-service (0 of 1 so far)`"""
+    r = status.requirement
+    left = r.quorum - status.have
+    word = "approval" if r.quorum == 1 else "approvals"
+    so_far = f" ({status.have} of {r.quorum} so far)" if status.have or r.quorum > 1 else ""
+    people = " or ".join(r.groups)
+    return f"{max(left, 1)} {word} from {people}{so_far}" if not status.met else f"approved by {people}"
+
+
+def missing(decision: Decision) -> str:
+    return listed([need(s) for s in decision.requirements if not s.met] or ["nothing"])
+
+
+def duration(seconds: float) -> str:
+    """41 s, 2 min 5 s, 1 h 3 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def clock(ns: int) -> str:
+    return when(ns).strftime("%H:%M UTC")
+
+
+def approvers(inv: Invocation) -> list[str]:
+    return [v.name for v in inv.votes if v.verdict == "approve" and v.by != inv.asked_by]
+
+
+def credits(inv: Invocation) -> str:
+    """Asked by Alice, approved by Bob."""
+    by = approvers(inv)
+    return f"Asked by {inv.asked_by_name}" + (f", approved by {listed(by)}" if by else "") + "."
+
+
+def what_to_do_about(decision: Decision) -> str:
+    """Reasons of a denial as sentences."""
+    return " ".join(sentence(r.msg) for r in decision.reasons) or "No rule allows this. Ask the security team."
+
+
+def text_of(inv: Invocation) -> str:
+    job = inv.job
+    match inv.state:
+        case State.PENDING:
+            return (
+                f"Waits for {missing(inv.decision)}, until {clock(inv.expires_ns)}. "
+                f"Approve here, or type: approve {inv.id}"
+            )
+        case State.QUEUED:
+            if job and job.waiting_for_worker:
+                return (
+                    "Allowed, and waiting for a worker: none that can do this is running. It starts when one is back."
+                )
+            return "Allowed. Starting…"
+        case State.RUNNING:
+            doing = job.progress.text if job and job.progress and job.progress.text else "Running…"
+            return f"{doing} (asked to stop)" if job and job.cancel_requested_by else doing
+        case State.SUCCEEDED | State.FAILED | State.UNKNOWN:
+            summary = sentence(inv.outcome.summary if inv.outcome else "It ended")
+            took = f" {duration((job.finished_ns - job.started_ns) / NS)}." if job and job.started_ns else ""
+            return f"{summary} {credits(inv)}{took}"
+        case State.CANCELLED:
+            how = sentence(inv.outcome.summary) + " " if inv.outcome else "Nothing was run. "
+            return f"Cancelled by {inv.ended_by or inv.asked_by_name}. {how}"
+        case State.EXPIRED:
+            return f"Nobody approved it in time ({missing(inv.decision)} was missing). Nothing was run. Ask again."
+        case State.DENIED:
+            return what_to_do_about(inv.decision)
+
+
+def title_of(inv: Invocation) -> str:
+    words = {
+        State.PENDING: "waits for approval",
+        State.QUEUED: "starting",
+        State.RUNNING: "running",
+        State.SUCCEEDED: "done",
+        State.FAILED: "failed",
+        State.CANCELLED: "cancelled",
+        State.DENIED: "not allowed",
+        State.EXPIRED: "expired",
+        State.UNKNOWN: "outcome unknown",
+    }
+    what = " ".join(
+        part for part in (inv.command, inv.service, f"({inv.environment})" if inv.environment else "") if part
+    )
+    return f"{what}: {words[inv.state]}"
+
+
+def facts_of(inv: Invocation) -> tuple[Fact, ...]:
+    facts = [Fact(label="Asked by", value=inv.asked_by_name)]
+    facts += [
+        Fact(label=name.replace("_", " ").capitalize(), value=value)
+        for name, value in inv.spelled.items()
+        if name not in ("service", "environment")
+    ]
+    if inv.reason:
+        facts.append(Fact(label="Reason", value=inv.reason))
+    for status in inv.decision.requirements if inv.state is State.PENDING else ():
+        r = status.requirement
+        facts.append(Fact(label=f"Needs ({r.id})", value=f"{status.have} of {r.quorum} from {' or '.join(r.groups)}"))
+    if inv.state is State.PENDING:
+        facts.append(Fact(label="Expires", value=clock(inv.expires_ns)))
+    return tuple(facts)
+
+
+def buttons_of(inv: Invocation) -> tuple[Button, ...]:
+    """Only the id and the hash that was shown: who may press is decided when it is pressed."""
+    cancel = Button(
+        action="cancel",
+        label="Cancel",
+        style="plain",
+        confirm=f"Cancel “{inv.text}”?",
+        command=f"cancel {inv.id}",
+        binding_hash=inv.binding_hash,
+    )
+    if inv.state is State.PENDING:
+        approve = Button(
+            action="approve",
+            label="Approve",
+            style="primary",
+            confirm=f"Approve “{inv.text}”, asked by {inv.asked_by_name}?",
+            command=f"approve {inv.id}",
+            binding_hash=inv.binding_hash,
+        )
+        reject = approve.model_copy(
+            update={
+                "action": "reject",
+                "label": "Reject",
+                "style": "danger",
+                "confirm": f"Reject “{inv.text}”? It ends it for everybody.",
+                "command": f"reject {inv.id}",
+            }
+        )
+        return (approve, reject, cancel)
+    stoppable = inv.state in (State.QUEUED, State.RUNNING) and not (inv.job and inv.job.cancel_requested_by)
+    return (cancel,) if stoppable and inv.effect != "read" else ()
+
+
+def card(inv: Invocation) -> Card:
+    """The one message of an Invocation, as it is now."""
+    running = inv.job.progress if inv.job and inv.state is State.RUNNING else None
+    why = tuple(r.msg for r in inv.decision.reasons) if inv.state is State.PENDING else ()
+    votes = tuple(
+        f"{v.name} {'approved' if v.verdict == 'approve' else 'rejected'}" + (f": {v.reason}" if v.reason else "")
+        for v in inv.votes
+    )
+    output: tuple[str, ...] = ()
+    if inv.state is State.SUCCEEDED and inv.effect == "read" and inv.outcome:
+        output = tuple(str(line) for line in inv.outcome.facts.get("lines", ()))
+    return Card(
+        tone=_TONES[inv.state],
+        title=title_of(inv),
+        text=text_of(inv),
+        facts=facts_of(inv),
+        bullets=why + votes + output,
+        progress=running,
+        buttons=buttons_of(inv),
+        examples=(f"help {inv.command}", f"why {inv.text}") if inv.private else (),
+        footer=f"{inv.id} · {inv.text}",
+    )
+
+
+def view(inv: Invocation) -> InvocationView:
+    """The Invocation as the API answers it."""
+    job = inv.job
+    requirement_groups = {g for s in inv.decision.requirements for g in s.requirement.groups}
+    return InvocationView(
+        id=inv.id,
+        state=inv.state,
+        version=inv.version,
+        text=inv.text,
+        command=inv.command,
+        effect=inv.effect,
+        args=inv.args,
+        target=Target(service=inv.service, environment=inv.environment),
+        reason=inv.reason,
+        requested_by=Person(id=inv.asked_by, name=inv.asked_by_name, kind=inv.asked_by_kind),
+        platform=inv.platform,
+        context=inv.context,
+        visibility="private" if inv.private else "channel",
+        created_at=when(inv.created_ns),
+        updated_at=when(inv.updated_ns),
+        expires_at=when(inv.expires_ns) if inv.expires_ns else None,
+        binding_hash=inv.binding_hash,
+        decision=inv.decision,
+        votes=tuple(
+            VoteView(
+                by=Person(id=v.by, name=v.name, kind=v.kind),
+                verdict=v.verdict,
+                at=when(v.at_ns),
+                expires_at=when(v.expires_ns),
+                platform=v.platform,
+                assurance=v.assurance,
+                reason=v.reason,
+                counts=v.verdict == "reject" or (v.by != inv.asked_by and bool(set(v.groups) & requirement_groups)),
+            )
+            for v in inv.votes
+        ),
+        job=None
+        if job is None
+        else JobView(
+            queued_at=when(job.queued_ns),
+            started_at=when(job.started_ns) if job.started_ns else None,
+            finished_at=when(job.finished_ns) if job.finished_ns else None,
+            duration_s=(job.finished_ns - job.started_ns) / NS if job.finished_ns and job.started_ns else None,
+            worker=job.worker,
+            fence=job.fence,
+            waiting_for_worker=job.waiting_for_worker,
+            cancel_requested=bool(job.cancel_requested_by),
+            progress=job.progress,
+        ),
+        outcome=inv.outcome,
+        trace_id=inv.traceparent[3:35],
+        card=card(inv),
+    )
+
+
+def verdict_words(verdict: Verdict) -> str:
+    return {Verdict.ALLOW: "you may", Verdict.PENDING: "with approval", Verdict.DENY: "you may not"}[verdict]

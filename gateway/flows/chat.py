@@ -1,0 +1,173 @@
+"""A line typed in a chat, and its answer. The words of the conversation itself are here; everything else is a Command."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from gateway.domain.arguments import near, words_of
+from gateway.domain.directory import Asker
+from gateway.domain.errors import Mistake, not_found
+from gateway.domain.ids import INVOCATION
+from gateway.domain.invocation import Invocation
+from gateway.domain.ports import Query
+from gateway.domain.words import card, clock, credits, verdict_words, view
+from gateway.flows import explain
+from gateway.flows.cancel import cancel
+from gateway.flows.gate import Gate
+from gateway.flows.submit import Ask, submit
+from gateway.flows.vote import AnswerOnce, ballot_from, vote
+from opsgate.contracts.commands import CommandView
+from opsgate.contracts.invocations import Answer
+from opsgate.contracts.messages import Card, Fact
+
+HISTORY = 10
+
+
+async def say(gate: Gate, ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    """The answer to one line. A mistake is an answer too. Raises Refused and Unavailable."""
+    try:
+        return await _say(gate, ask, who, once)
+    except Mistake as mistake:
+        shown = Card(
+            tone="info",
+            title="Not understood",
+            text=mistake.detail,
+            examples=tuple(dict.fromkeys(filter(None, (mistake.suggestion, *mistake.examples)))),
+        )
+        return Answer(kind="mistake", private=True, card=shown)
+
+
+async def _say(gate: Gate, ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    words = [w.text for w in words_of(ask.text or "")]
+    if not words:
+        return await _help(gate, [], ask, who, once)
+    talk = _TALK.get(words[0])
+    if words[0] == "status" and len(words) > 1 and words[1].startswith("inv_"):
+        talk = _status
+    if talk is not None:
+        return await talk(gate, words[1:], ask, who, once)
+    inv = await submit(gate, ask, who, lambda made: once(answer_of(made)))
+    return answer_of(inv)
+
+
+def answer_of(inv: Invocation) -> Answer:
+    return Answer(kind="invocation", private=inv.private, card=card(inv), invocation=view(inv))
+
+
+async def _help(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    views = await explain.commands(gate, who)
+    if words:
+        return Answer(kind="help", private=True, card=_help_on(words[0], views))
+    may = [v for v in views if v.may.value != "deny"]
+    lines = [f"{v.usage}: {v.summary}" + ("" if v.may.value == "allow" else f" ({verdict_words(v.may)})") for v in may]
+    if may:
+        text = (
+            f"What you, {who.principal.name}, may do. “help COMMAND” shows one; “why LINE” says what would be decided."
+        )
+    else:
+        text = f"You, {who.principal.name}, have no role here yet. Ask your team or security to add you to a group."
+    talk = (Fact(label="Also", value="help, why, history, status ID, approve ID, reject ID REASON, cancel ID, whoami"),)
+    examples = tuple(v.examples[0] for v in may[:3])
+    return Answer(
+        kind="help",
+        private=True,
+        card=Card(tone="info", title="Help", text=text, bullets=tuple(lines), facts=talk, examples=examples),
+    )
+
+
+def _help_on(word: str, views: list[CommandView]) -> Card:
+    found = next((v for v in views if word == v.name or word in v.aliases), None)
+    if found is None:
+        guess = near(word, tuple(v.name for v in views))
+        raise Mistake(f"There is no command `{word[:64]}`.", suggestion=f"help {guess}" if guess else "help")
+    params = tuple(
+        f"{p.name} ({p.type}{'' if p.required else ', may be left out'})"
+        + (f": {p.summary}" if p.summary else "")
+        + (f" One of {', '.join(p.choices)}." if 0 < len(p.choices) <= 8 else "")
+        for p in found.params
+    )
+    may = tuple(Fact(label=env or "Anywhere", value=verdict_words(v)) for env, v in found.targets.items())
+    return Card(
+        tone="info",
+        title=f"{found.name}: {found.summary}",
+        text=f"Usage: {found.usage} [--reason TEXT]",
+        facts=may,
+        bullets=params,
+        examples=found.examples,
+    )
+
+
+async def _why(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    line = (ask.text or "").split("why", 1)[1].strip()
+    if not line:
+        raise Mistake("Say what about, for example:", suggestion="why deploy production api-service")
+    found = await explain.what_if(gate, line, who, None)
+    facts = [Fact(label="Asked", value=found.text), Fact(label="Policy", value=found.decision.revision)]
+    facts += [Fact(label=r.code, value=r.msg) for r in found.decision.reasons]
+    shown = Card(
+        tone={"allow": "success", "pending": "waiting", "deny": "denied"}[found.decision.effect.value],
+        title=f"Would be: {found.decision.effect.value}",
+        text=found.explanation,
+        facts=tuple(facts),
+        footer="Nothing was run.",
+    )
+    return Answer(kind="explanation", private=True, card=shown)
+
+
+async def _history(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    service = words[0] if words else None
+    rows = await gate.store.invocations(Query(viewer=who.id, limit=HISTORY, service=service))
+    lines = tuple(f"{clock(r.created_ns)}  {r.text}: {r.state.value}. {credits(r)} ({r.id})" for r in rows)
+    text = f"The last {len(rows)}" + (f" of {service}." if service else ".") if rows else "Nothing happened here yet."
+    return Answer(kind="history", private=True, card=Card(tone="info", title="History", text=text, bullets=lines))
+
+
+async def _status(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    inv = await gate.store.invocation(words[0]) if INVOCATION.fullmatch(words[0]) else None
+    if inv is None or (inv.private and inv.asked_by != who.id):
+        raise not_found(f"invocation `{words[0][:40]}`")
+    return Answer(kind="invocation", private=True, card=card(inv), invocation=view(inv))
+
+
+async def _whoami(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    groups = ", ".join(who.principal.groups) or "none"
+    shown = Card(
+        tone="info",
+        title=who.principal.name,
+        text=f"You are {who.principal.name} ({who.id}). Your groups: {groups}.",
+        facts=(Fact(label="Known by", value=f"{who.method} ({who.assurance.value})"),),
+    )
+    return Answer(kind="identity", private=True, card=shown)
+
+
+async def _approve(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    return await vote(gate, ballot_from(_the_id(words, "approve"), "approve", "", " ".join(words[1:])), who, once)
+
+
+async def _reject(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    return await vote(gate, ballot_from(_the_id(words, "reject"), "reject", "", " ".join(words[1:])), who, once)
+
+
+async def _cancel(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    return await cancel(gate, _the_id(words, "cancel"), " ".join(words[1:]), who, once)
+
+
+def _the_id(words: list[str], verb: str) -> str:
+    if not words or not INVOCATION.fullmatch(words[0]):
+        given = f"`{words[0][:40]}` is not one" if words else "none was given"
+        raise Mistake(
+            f"`{verb}` needs the id of an invocation, and {given}. `history` shows them.", suggestion="history"
+        )
+    return words[0]
+
+
+_Talk = Callable[[Gate, list[str], Ask, Asker, AnswerOnce], Awaitable[Answer]]
+_TALK: dict[str, _Talk] = {
+    "help": _help,
+    "why": _why,
+    "history": _history,
+    "whoami": _whoami,
+    "approve": _approve,
+    "reject": _reject,
+    "cancel": _cancel,
+}

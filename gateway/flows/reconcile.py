@@ -1,0 +1,76 @@
+"""Finds what fell between two chairs: approvals that ran out, leases that died, messages that were lost. Bounded work a pass."""
+
+from __future__ import annotations
+
+from gateway.domain import lifecycle
+from gateway.domain.errors import Conflict
+from gateway.domain.invocation import NS, Invocation
+from gateway.domain.ports import Change
+from gateway.flows import own
+from gateway.flows.gate import WORKER_FRESH_NS, Gate
+from opsgate.contracts.invocations import Outcome, State
+
+BATCH = 100
+GRACE_NS = 60 * NS
+"""A Job past its deadline is asked to stop; this much later it is given up as unknown."""
+
+
+async def reconcile(gate: Gate) -> int:
+    """One pass; how many Invocations were moved."""
+    now_ns = gate.clock.now_ns()
+    moved = 0
+    offers = await gate.store.offers()
+    fresh = {name for name, (_, seen) in offers.items() if now_ns - seen < WORKER_FRESH_NS}
+    for inv in await gate.store.overdue(now_ns, BATCH):
+        change = _mend(gate, inv, now_ns, fresh)
+        try:
+            await gate.store.apply(change)
+        except Conflict:
+            continue  # it moved by itself
+        moved += 1
+    if moved:
+        gate.on_change()
+    return moved
+
+
+def _mend(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str]) -> Change:
+    if inv.state is State.PENDING:
+        after = inv.changed(now_ns, state=lifecycle.step(inv.state, State.EXPIRED))
+        return Change((gate.entry("invocation.expired", after, "gateway", now_ns),), after, inv.version)
+    if inv.state is State.QUEUED:
+        return _queued(gate, inv, now_ns, fresh)
+    return _running(gate, inv, now_ns)
+
+
+def _queued(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str]) -> Change:
+    """Nobody claimed it: say so when no worker is there, and wake one again (the broker may have lost the message)."""
+    if inv.votes and min(v.expires_ns for v in inv.votes) < now_ns:
+        after = inv.changed(now_ns, state=lifecycle.step(inv.state, State.EXPIRED))
+        entry = gate.entry("invocation.expired", after, "gateway", now_ns, why="an approval ran out before it started")
+        return Change((entry,), after, inv.version)
+    waits = not own.is_own(inv.operation) and inv.operation not in fresh
+    after = inv.changed(now_ns, job=inv.job_changed(waiting_for_worker=waits))
+    entry = gate.entry("job.woken_again", after, "gateway", now_ns, waiting_for_worker=waits)
+    return Change((entry,), after, inv.version, wake_ns=now_ns)
+
+
+def _running(gate: Gate, inv: Invocation, now_ns: int) -> Change:
+    job = inv.job_changed()
+    lost = job.lease_until_ns > 0
+    if job.deadline_ns and now_ns > job.deadline_ns + GRACE_NS:
+        words = (
+            f"No worker could say how it ended within {inv.timeout_s} s. Look at {inv.service or 'the target'} "
+            "before you ask again"
+        )
+        after = inv.changed(
+            now_ns,
+            state=lifecycle.step(inv.state, State.UNKNOWN),
+            outcome=Outcome(summary=words),
+            job=inv.job_changed(lease_until_ns=0, finished_ns=now_ns),
+        )
+        entry = gate.entry("job.given_up", after, "gateway", now_ns, worker=job.worker, fence=job.fence)
+        return Change((entry,), after, inv.version, free_lock=True)
+    after = inv.changed(now_ns, job=inv.job_changed(lease_until_ns=0, due_ns=now_ns))
+    kind = "job.lease_lost" if lost else "job.woken_again"
+    entry = gate.entry(kind, after, "gateway", now_ns, worker=job.worker, fence=job.fence)
+    return Change((entry,), after, inv.version, wake_ns=now_ns)

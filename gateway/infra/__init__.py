@@ -1,0 +1,1 @@
+"""One door an outside system. Doors do not know their siblings."""

@@ -1,0 +1,114 @@
+"""The door to Open Policy Agent, through opa-python-client. Fails closed: whatever is not a well-formed answer is none.
+
+Only `query_rule` (`/v1/data`) with strict builtin errors: `/v1/query` ignores that parameter, and then a malformed
+value can turn into an allow. No retry but one, on a connection that was closed while idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from opa_client.opa_async import AsyncOpaClient
+from pydantic import ValidationError
+
+from gateway.domain.deciding import PolicyResult
+from opsgate.contracts.decisions import PolicyAnswer, Reason
+from opsgate.contracts.policy import PolicyInput
+
+PACKAGE, RULE = "gateway.decision", "result"
+PARAMETERS: dict[str, Any] = {"strict-builtin-errors": "true", "provenance": "true"}
+IN_FLIGHT = 4
+"""Decisions asked for at once; more only queue inside OPA (two cores)."""
+
+_WORDS = {
+    "policy_unreachable": "The policy engine cannot be reached, so nothing is allowed. Try again; if it stays so, tell the operator.",
+    "policy_timeout": "The policy engine took too long, so nothing is allowed. Try again; if it stays so, tell the operator.",
+    "policy_error": "The policy failed while it was asked, so nothing is allowed. Tell the security team.",
+    "policy_undefined": "No policy is loaded that could decide, so nothing is allowed. Tell the security team.",
+    "policy_bad_answer": "The policy's answer has another shape than agreed, so nothing is allowed. Tell the security team.",
+}
+
+
+class OpaPolicy:
+    """See `gateway.domain.ports.Policy`. `revision`: that of the bundle which answered last; "" before the first."""
+
+    def __init__(self, url: str, deadline_s: float) -> None:
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        self._where = {"host": parts.hostname, "port": parts.port or (443 if tls else 8181), "ssl": tls}
+        self._deadline_s = deadline_s
+        self._client: AsyncOpaClient | None = None
+        self._places = asyncio.Semaphore(IN_FLIGHT)
+        self.revision = ""
+
+    async def open(self) -> None:
+        # The library's own retries would repeat strict errors; its time limit is a net under ours.
+        self._client = AsyncOpaClient(**self._where, retries=0, timeout=self._deadline_s * 4)
+        await self._client.__aenter__()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close_connection()
+
+    async def decide(self, document: PolicyInput) -> PolicyResult:
+        """One decision within the deadline; queueing for a place counts."""
+        body = document.model_dump(mode="json", by_alias=True)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                async with self._places:
+                    raw = await self._query(body)
+        except TimeoutError:
+            return self._none("policy_timeout")
+        except aiohttp.ClientResponseError:
+            return self._none("policy_error")
+        except (aiohttp.ClientError, OSError, AttributeError):
+            return self._none("policy_unreachable")
+        except ValueError:
+            return self._none("policy_bad_answer")
+        return self._read(raw)
+
+    async def _query(self, body: dict[str, Any]) -> Any:
+        if self._client is None:
+            raise OSError("the policy door is closed")
+        try:
+            return await self._client.query_rule(body, PACKAGE, RULE, query_params=PARAMETERS)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # After a restart of OPA the first use of a kept connection fails; asking has no effect, so ask once more.
+            return await self._client.query_rule(body, PACKAGE, RULE, query_params=PARAMETERS)
+
+    def _read(self, raw: Any) -> PolicyResult:
+        if not isinstance(raw, dict) or "result" not in raw:
+            return self._none("policy_undefined")
+        self.revision = _revision(raw) or self.revision
+        try:
+            answer = PolicyAnswer.model_validate(raw["result"])
+        except ValidationError:
+            return self._none("policy_bad_answer")
+        return PolicyResult(answer, self.revision)
+
+    def _none(self, code: str) -> PolicyResult:
+        return PolicyResult(None, self.revision, Reason(code=code, msg=_WORDS[code]))
+
+    async def ready(self) -> str:
+        """Empty when the policy answers; otherwise what is wrong."""
+        try:
+            async with asyncio.timeout(self._deadline_s * 4):
+                raw = await self._query({})
+        except (TimeoutError, aiohttp.ClientError, OSError, AttributeError, ValueError) as error:
+            return f"OPA does not answer ({type(error).__name__})"
+        if not isinstance(raw, dict) or "result" not in raw:
+            return f"OPA has no rule data.{PACKAGE}.{RULE}: no policy is loaded"
+        self.revision = _revision(raw) or self.revision
+        return ""
+
+
+def _revision(raw: dict[str, Any]) -> str:
+    """The revision of the bundle that decided, by OPA's own provenance."""
+    provenance = raw.get("provenance") or {}
+    bundles = provenance.get("bundles") or {}
+    found = [str(b["revision"]) for b in bundles.values() if isinstance(b, dict) and b.get("revision")]
+    return ",".join(sorted(found)) or str(provenance.get("revision") or "")

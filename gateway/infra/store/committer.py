@@ -1,0 +1,201 @@
+"""Group commit: units of work of concurrent callers share one transaction, and nobody is answered before its fsync.
+
+One thread writes; the event loop never waits for a disk. A unit that fails takes back its own part only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import rfc8785
+from sqlalchemy import Connection, Engine, event, insert, select, text
+from sqlalchemy.exc import DBAPIError
+
+from gateway.domain.audit_chain import Entry, Head, link
+from gateway.domain.errors import Unavailable
+from gateway.domain.invocation import Invocation
+from gateway.domain.ports import Sink
+from gateway.infra.store.tables import audit, events
+from gateway.infra.store.tables import lines as lines_table
+from opsgate.contracts.audit import AuditRecord
+from opsgate.contracts.problems import Code
+
+STORE_GONE = (
+    "The database does not answer, so nothing was done. Try again in a moment; the same Idempotency-Key is safe."
+)
+AUDIT_GONE = "The audit log cannot be written, so nothing is run. Tell the operator of Opsgate."
+MAX_BATCH = 64
+_EVENT_LOCK = 704_127
+"""PostgreSQL advisory lock: event numbers become visible in their order, whichever gateway writes them."""
+
+
+@dataclass
+class Batch:
+    """What units put together: audit records in chain order, feed events, log lines."""
+
+    connection: Connection
+    head: Head
+    records: list[AuditRecord] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(self, entry: Entry) -> None:
+        made = link(self.head, entry)
+        self.records.append(made)
+        self.head = Head(made.writer, made.seq, made.hash)
+
+    def event(self, inv: Invocation, kind: str, at_ns: int, first: int = 0, last: int = 0) -> None:
+        row = {"at_ns": at_ns, "type": kind, "invocation_id": inv.id, "first_line": first, "last_line": last}
+        self.events.append(row)
+
+    def mark(self) -> tuple[Head, int, int, int]:
+        return self.head, len(self.records), len(self.events), len(self.lines)
+
+    def back_to(self, mark: tuple[Head, int, int, int]) -> None:
+        self.head = mark[0]
+        del self.records[mark[1] :], self.events[mark[2] :], self.lines[mark[3] :]
+
+
+Unit = Callable[[Batch], Any]
+
+
+class Committer:
+    """Runs units in a thread of its own. `commit` returns after the data is on disk."""
+
+    def __init__(self, engine: Engine, writer: str, sinks: list[Sink], deadline_s: float) -> None:
+        self._engine = engine
+        self._head = Head(writer)
+        self._head_known = False
+        self._sinks = sinks
+        self._unsent: list[AuditRecord] = []
+        self._deadline_s = deadline_s
+        self._queue: queue.SimpleQueue[tuple[Unit, asyncio.Future[Any], asyncio.AbstractEventLoop] | None]
+        self._queue = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def commit(self, unit: Unit) -> Any:
+        """The unit's result, once it is durable. Raises what the unit raised, or Unavailable."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        self._queue.put((unit, done, loop))
+        try:
+            return await asyncio.wait_for(done, self._deadline_s)
+        except TimeoutError:
+            raise Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE) from None
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            batch = [first]
+            while len(batch) < MAX_BATCH and not self._queue.empty():
+                item = self._queue.get()
+                if item is None:
+                    self._queue.put(None)
+                    break
+                batch.append(item)
+            batch = [item for item in batch if not item[1].cancelled()]  # given up before it began: not done
+            answers = self._commit([unit for unit, _, _ in batch])
+            for (_, done, loop), answer in zip(batch, answers, strict=True):
+                loop.call_soon_threadsafe(_settle, done, answer)
+
+    def _commit(self, units: list[Unit]) -> list[Any]:
+        try:
+            self._send_unsent()
+        except OSError:
+            return [Unavailable(Code.AUDIT_UNAVAILABLE, AUDIT_GONE, 10)] * len(units)
+        try:
+            return self._transaction(units)
+        except (DBAPIError, OSError):
+            self._head_known = False
+            return [Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE)] * len(units)
+
+    def _transaction(self, units: list[Unit]) -> list[Any]:
+        answers: list[Any] = []
+        with self._engine.connect() as connection, connection.begin():
+            if not self._head_known:
+                self._head = self._read_head(connection)
+            batch = Batch(connection, self._head)
+            for unit in units:
+                mark, savepoint = batch.mark(), connection.begin_nested()
+                try:
+                    answers.append(unit(batch))
+                except DBAPIError:
+                    raise
+                except Exception as error:
+                    savepoint.rollback()
+                    batch.back_to(mark)
+                    answers.append(error)
+                else:
+                    savepoint.commit()
+            self._flush(batch)
+        self._head, self._head_known = batch.head, True
+        self._unsent += batch.records
+        # A sink that fails now is found by the next batch, which is refused until it works again: the store has
+        # these records already, so they are not lost and this batch may be answered.
+        try:
+            self._send_unsent()
+        except OSError:
+            pass
+        return answers
+
+    def _flush(self, batch: Batch) -> None:
+        if batch.records:
+            batch.connection.execute(insert(audit), [_row(r) for r in batch.records])
+        if batch.lines:
+            batch.connection.execute(insert(lines_table), batch.lines)
+        if batch.events:
+            if self._engine.dialect.name == "postgresql":
+                batch.connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _EVENT_LOCK})
+            batch.connection.execute(insert(events), batch.events)
+
+    def _send_unsent(self) -> None:
+        if self._unsent:
+            for sink in self._sinks:
+                sink.write(self._unsent)
+            self._unsent = []
+
+    def _read_head(self, connection: Connection) -> Head:
+        last = select(audit.c.seq, audit.c.hash).where(audit.c.writer == self._head.writer)
+        row = connection.execute(last.order_by(audit.c.seq.desc()).limit(1)).first()
+        return Head(self._head.writer, row.seq, row.hash) if row else Head(self._head.writer)
+
+
+def _settle(done: asyncio.Future[Any], answer: Any) -> None:
+    if done.cancelled():
+        return
+    if isinstance(answer, Exception):
+        done.set_exception(answer)
+    else:
+        done.set_result(answer)
+
+
+def _row(record: AuditRecord) -> dict[str, Any]:
+    row = record.model_dump()
+    return {**row, "at_ns": int(row["at_ns"]), "body": rfc8785.dumps(row["body"]).decode()}
+
+
+def prepare_sqlite(engine: Engine) -> None:
+    """WAL, an fsync at every commit, and transactions that take the write lock at once."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=3000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("opsgate_mode", "IMMEDIATE")
+        connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,0 +1,292 @@
+"""The Store port on SQLAlchemy Core. Writes go through the Committer; reads run in threads on their own connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, and_, create_engine, delete, func, insert, or_, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from gateway.domain.errors import Conflict, KeyTaken, LockHeld, Unavailable
+from gateway.domain.invocation import NS, Invocation
+from gateway.domain.lifecycle import FINAL
+from gateway.domain.ports import Change, EventRow, LogRow, Once, Query, Sink, Wake
+from gateway.infra.store import tables as t
+from gateway.infra.store.committer import STORE_GONE, Batch, Committer, prepare_sqlite
+from opsgate.contracts.audit import AuditRecord
+from opsgate.contracts.invocations import State
+from opsgate.contracts.jobs import OperationOffer
+from opsgate.contracts.policy import Freeze, Recent
+from opsgate.contracts.problems import Code
+
+T = TypeVar("T")
+READ_DEADLINE_S = 5.0
+QUEUED_LOOK_NS = 15 * NS
+"""A queued Job that nobody claimed for this long is woken again: the broker may have lost the message."""
+
+
+class SqlStore:
+    """See `gateway.domain.ports.Store`."""
+
+    def __init__(self, url: str, writer: str, sinks: list[Sink], deadline_s: float = 5.0) -> None:
+        self._engine = make_engine(url)
+        self._committer = Committer(self._engine, writer, sinks, deadline_s)
+        upsert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        self._insert: Any = upsert
+
+    def close(self) -> None:
+        self._committer.close()
+        self._engine.dispose()
+
+    # ---- writing ----------------------------------------------------------------------------------------------
+
+    async def apply(self, change: Change) -> None:
+        await self._committer.commit(lambda batch: self._apply(batch, change))
+
+    def _apply(self, batch: Batch, change: Change) -> None:
+        connection, inv = batch.connection, change.invocation
+        at_ns = change.entries[0].at_ns if change.entries else inv.updated_ns if inv else 0
+        if change.once:
+            self._take_key(connection, change.once, at_ns)
+        if inv:
+            self._write_invocation(connection, inv, change.expected)
+            if change.take_lock and inv.lock:
+                self._take_lock(connection, inv, at_ns)
+            if change.free_lock and inv.lock:
+                connection.execute(delete(t.locks).where(t.locks.c.name == inv.lock, t.locks.c.invocation_id == inv.id))
+            if change.wake_ns is not None:
+                row = {"job": inv.id, "binding_hash": inv.binding_hash, "traceparent": inv.traceparent}
+                connection.execute(insert(t.outbox), {**row, "due_ns": change.wake_ns})
+            first = inv.log_lines - len(change.lines) + 1
+            batch.lines += [
+                {"invocation_id": inv.id, "seq": first + n, "at_ns": at_ns, "text": line}
+                for n, line in enumerate(change.lines)
+            ]
+            if change.lines:
+                batch.event(inv, "log", at_ns, first, inv.log_lines)
+            batch.event(inv, "invocation", at_ns)
+        if change.decisions:
+            connection.execute(insert(t.decisions), [_decision_row(d) for d in change.decisions])
+        if change.freeze:
+            row = change.freeze.model_dump()
+            write = self._insert(t.freezes).values(**row)
+            connection.execute(write.on_conflict_do_update(index_elements=["scope"], set_=row))
+        if change.lift is not None:
+            connection.execute(delete(t.freezes).where(t.freezes.c.scope == change.lift))
+        for entry in change.entries:
+            batch.record(entry)
+
+    def _write_invocation(self, connection: Connection, inv: Invocation, expected: int | None) -> None:
+        row = _invocation_row(inv)
+        if expected is None:
+            connection.execute(insert(t.invocations), row)
+            return
+        where = and_(t.invocations.c.id == inv.id, t.invocations.c.version == expected)
+        if connection.execute(update(t.invocations).where(where).values(**row)).rowcount != 1:
+            raise Conflict(inv.id)
+
+    def _take_key(self, connection: Connection, once: Once, at_ns: int) -> None:
+        row = {**once.__dict__, "at_ns": at_ns}
+        if connection.execute(self._insert(t.once).values(**row).on_conflict_do_nothing()).rowcount != 1:
+            raise KeyTaken(once.key)
+
+    def _take_lock(self, connection: Connection, inv: Invocation, at_ns: int) -> None:
+        row = {"name": inv.lock, "invocation_id": inv.id, "since_ns": at_ns}
+        if connection.execute(self._insert(t.locks).values(**row).on_conflict_do_nothing()).rowcount == 1:
+            return
+        holder = connection.scalar(select(t.locks.c.invocation_id).where(t.locks.c.name == inv.lock))
+        if holder != inv.id:
+            raise LockHeld(str(holder))
+
+    async def due(self, now_ns: int, hold_ns: int, limit: int) -> list[Wake]:
+        """Takes due rows and hides them for `hold_ns`, so that two relays do not publish the same one."""
+
+        def unit(batch: Batch) -> list[Wake]:
+            pick = select(t.outbox).where(t.outbox.c.due_ns <= now_ns).order_by(t.outbox.c.due_ns).limit(limit)
+            rows = batch.connection.execute(pick.with_for_update(skip_locked=True)).all()
+            if rows:
+                hide = update(t.outbox).where(t.outbox.c.id.in_([r.id for r in rows]))
+                batch.connection.execute(hide.values(due_ns=now_ns + hold_ns))
+            return [Wake(r.id, r.job, r.binding_hash, r.traceparent) for r in rows]
+
+        waiting = await self._read(
+            lambda c: c.scalar(select(t.outbox.c.id).where(t.outbox.c.due_ns <= now_ns).limit(1))
+        )
+        if waiting is None:
+            return []  # looking costs no write lock
+        taken: list[Wake] = await self._committer.commit(unit)
+        return taken
+
+    async def published(self, ids: Sequence[int]) -> None:
+        await self._committer.commit(lambda b: b.connection.execute(delete(t.outbox).where(t.outbox.c.id.in_(ids))))
+
+    async def announce(self, worker: str, offers: Sequence[OperationOffer], now_ns: int) -> None:
+        rows = [{"operation": o.name, "seen_ns": now_ns, "doc": o.model_dump_json()} for o in offers]
+
+        def unit(batch: Batch) -> None:
+            for row in rows:
+                write = self._insert(t.offers).values(**row)
+                batch.connection.execute(write.on_conflict_do_update(index_elements=["operation"], set_=row))
+
+        await self._committer.commit(unit)
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    async def _read(self, question: Callable[[Connection], T]) -> T:
+        def ask() -> T:
+            with self._engine.connect().execution_options(opsgate_mode="DEFERRED") as connection:
+                return question(connection)
+
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(ask), READ_DEADLINE_S)
+        except (DBAPIError, TimeoutError):
+            raise Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE) from None
+
+    async def alive(self) -> None:
+        await self._read(lambda c: c.execute(text("SELECT 1")))
+
+    async def invocation(self, invocation_id: str) -> Invocation | None:
+        doc = await self._read(
+            lambda c: c.scalar(select(t.invocations.c.doc).where(t.invocations.c.id == invocation_id))
+        )
+        return Invocation.model_validate_json(doc) if doc else None
+
+    async def invocations(self, query: Query) -> list[Invocation]:
+        c = t.invocations.c
+        pick = select(c.doc).order_by(c.created_ns.desc(), c.id.desc()).limit(query.limit)
+        for column, value in ((c.state, query.state), (c.service, query.service), (c.channel, query.channel)):
+            if value is not None:
+                pick = pick.where(column == value)
+        if query.viewer is not None:
+            pick = pick.where(or_(c.private.is_(False), c.asked_by == query.viewer))
+        if query.before:
+            at_ns, last = query.before
+            pick = pick.where(or_(c.created_ns < at_ns, and_(c.created_ns == at_ns, c.id < last)))
+        rows = await self._read(lambda connection: connection.scalars(pick).all())
+        return [Invocation.model_validate_json(doc) for doc in rows]
+
+    async def once(self, scope: str, key: str) -> Once | None:
+        pick = select(t.once).where(t.once.c.scope == scope, t.once.c.key == key)
+        row = await self._read(lambda c: c.execute(pick).first())
+        return Once(row.scope, row.key, row.fingerprint, row.status, row.answer) if row else None
+
+    async def lines(self, invocation_id: str, after: int, limit: int) -> list[LogRow]:
+        c = t.lines.c
+        pick = select(c.seq, c.at_ns, c.text).where(c.invocation_id == invocation_id, c.seq > after)
+        rows = await self._read(lambda connection: connection.execute(pick.order_by(c.seq).limit(limit)).all())
+        return [LogRow(r.seq, r.at_ns, r.text) for r in rows]
+
+    async def audit(self, writer: str | None, after: int, limit: int) -> list[AuditRecord]:
+        c = t.audit.c
+        pick = select(t.audit).where(c.seq > after).order_by(c.writer, c.seq).limit(limit)
+        if writer is not None:
+            pick = pick.where(c.writer == writer)
+        rows = await self._read(lambda connection: connection.execute(pick).mappings().all())
+        return [AuditRecord(**{**r, "at_ns": str(r["at_ns"]), "body": json.loads(r["body"])}) for r in rows]
+
+    async def facts(self, about: Invocation, now_ns: int) -> tuple[tuple[Freeze, ...], Recent]:
+        c = t.invocations.c
+        scopes = {"*", about.environment, f"{about.environment}/{about.service}"} - {"", "/"}
+        frozen = select(t.freezes).where(
+            t.freezes.c.scope.in_(scopes), or_(t.freezes.c.until_ns == 0, t.freezes.c.until_ns > now_ns)
+        )
+        hour = select(func.count()).where(c.asked_by == about.asked_by, c.created_ns > now_ns - 3600 * NS)
+        same = [c.service == about.service, c.environment == about.environment]
+        day = select(func.count()).where(*same, c.command == about.command, c.created_ns > now_ns - 86_400 * NS)
+        busy = select(func.count()).where(*same, c.created_ns > now_ns - 86_400 * NS, c.state == State.RUNNING)
+
+        def ask(connection: Connection) -> tuple[tuple[Freeze, ...], Recent]:
+            rows = connection.execute(frozen).mappings().all()
+            counts = connection.execute(
+                select(hour.scalar_subquery(), day.scalar_subquery(), busy.scalar_subquery())
+            ).one()
+            recent = Recent(by_subject_1h=counts[0], same_command_24h=counts[1], running_on_resource=counts[2])
+            return tuple(Freeze(**r) for r in rows), recent
+
+        return await self._read(ask)
+
+    async def overdue(self, now_ns: int, limit: int) -> list[Invocation]:
+        c = t.invocations.c
+        pick = select(c.doc).where(c.look_ns <= now_ns).order_by(c.look_ns).limit(limit)
+        rows = await self._read(lambda connection: connection.scalars(pick).all())
+        return [Invocation.model_validate_json(doc) for doc in rows]
+
+    async def offers(self) -> dict[str, tuple[OperationOffer, int]]:
+        rows = await self._read(lambda c: c.execute(select(t.offers)).all())
+        return {r.operation: (OperationOffer.model_validate_json(r.doc), r.seen_ns) for r in rows}
+
+    async def last_event(self) -> int:
+        return await self._read(lambda c: c.scalar(select(func.max(t.events.c.id)))) or 0
+
+    async def events(self, after: int, limit: int) -> list[EventRow]:
+        e, inv, li = t.events.c, t.invocations.c, t.lines.c
+        pick = select(t.events, inv.doc).join(t.invocations, inv.id == e.invocation_id)
+        pick = pick.where(e.id > after).order_by(e.id).limit(limit)
+
+        def ask(connection: Connection) -> list[EventRow]:
+            found = []
+            for r in connection.execute(pick).all():
+                added: tuple[LogRow, ...] = ()
+                if r.type == "log":
+                    span = select(li.seq, li.at_ns, li.text).where(
+                        li.invocation_id == r.invocation_id, li.seq.between(r.first_line, r.last_line)
+                    )
+                    added = tuple(LogRow(x.seq, x.at_ns, x.text) for x in connection.execute(span.order_by(li.seq)))
+                found.append(EventRow(r.id, r.at_ns, r.type, Invocation.model_validate_json(r.doc), added))
+            return found
+
+        return await self._read(ask)
+
+
+def make_engine(url: str) -> Engine:
+    """An engine with the durability the store needs. Raises sqlalchemy.exc.ArgumentError on a bad URL."""
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 3})
+        prepare_sqlite(engine)
+        return engine
+    return create_engine(
+        url,
+        pool_size=6,
+        max_overflow=4,
+        pool_timeout=3,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 3, "options": "-c statement_timeout=4000 -c lock_timeout=3000"},
+    )
+
+
+def look_ns(inv: Invocation) -> int | None:
+    """When the reconciler must look at this Invocation."""
+    if inv.state in FINAL:
+        return None
+    if inv.state is State.PENDING or inv.job is None:
+        return inv.expires_ns
+    if inv.state is State.QUEUED:
+        step = 3 * NS if not inv.job.waiting_for_worker else QUEUED_LOOK_NS
+        return max(inv.job.due_ns, inv.updated_ns) + step
+    return inv.job.lease_until_ns or inv.job.due_ns + QUEUED_LOOK_NS
+
+
+def _invocation_row(inv: Invocation) -> dict[str, Any]:
+    return {
+        "id": inv.id,
+        "version": inv.version,
+        "state": inv.state.value,
+        "command": inv.command,
+        "service": inv.service,
+        "environment": inv.environment,
+        "channel": inv.context.channel,
+        "asked_by": inv.asked_by,
+        "private": inv.private,
+        "created_ns": inv.created_ns,
+        "look_ns": look_ns(inv),
+        "doc": inv.model_dump_json(by_alias=True),
+    }
+
+
+def _decision_row(record: Any) -> dict[str, Any]:
+    row = dict(record.__dict__)
+    return {**row, "input": json.dumps(row["input"]), "result": json.dumps(row["result"])}

@@ -1,0 +1,45 @@
+# METADATA
+# title: Break glass
+# description: >-
+#   The way past freezes and approvals in an emergency. Only for the person on call, with an incident and a real reason; it is
+#   never silent. On call is a group, `oncall:SERVICE`, that the identity source keeps.
+package gateway.break_glass
+
+default active := false
+
+active if {
+	input.request.break_glass.requested
+	input.subject.kind == "human"
+	on_call in input.subject.groups
+	count(trim_space(input.request.break_glass.reason)) >= 20
+	regex.match(`^INC-[0-9]+$`, input.request.break_glass.incident)
+}
+
+on_call := sprintf("oncall:%s", [input.resource.service])
+
+deny contains {"code": "break_glass_refused", "msg": msg} if {
+	input.request.break_glass.requested
+	not active
+	msg := sprintf(
+		"Breaking the glass needs three things: being in %s, an incident like INC-42, and a reason of at least 20 characters. Page whoever is on call.",
+		[on_call],
+	)
+}
+
+allow contains {"rule": "break_glass"} if active
+
+# Nobody destroys anything quite alone, not even in an emergency: the first owner or security person to answer is enough.
+require contains {
+	"id": "break_glass_destroy",
+	"groups": sort({g | some g in input.resource.owners} | {g | some g in data.roles.security}),
+	"quorum": 1,
+	"ttl_s": 1800,
+	"assurance": "verified",
+} if {
+	active
+	input.action.effect == "destroy"
+}
+
+obligations contains {"id": "post_review", "within_s": 86400, "groups": data.roles.security} if active
+
+obligations contains {"id": "page", "groups": data.roles.security} if active

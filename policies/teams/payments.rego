@@ -1,0 +1,51 @@
+# METADATA
+# title: Payments
+# description: >-
+#   The payments team's own rules, asked only about targets that team:payments owns. They may allow more people in, ask for
+#   more approvals, or refuse; they cannot undo a refusal.
+package gateway.teams.payments
+
+import data.gateway.break_glass
+import data.gateway.members
+
+# Card data needs a second pair of eyes from security, besides the owner's.
+require contains {
+	"id": "payments_pci",
+	"groups": data.roles.security,
+	"quorum": 1,
+	"ttl_s": 3600,
+	"distinct_from": {"groups": sort(input.resource.owners), "quorum": 1},
+	"assurance": "verified",
+} if {
+	input.resource.labels.pci == "true"
+	input.action.effect == "write"
+	not members.switch
+	not members.open
+	not break_glass.active
+}
+
+# Support may restart in an open environment, without being developers.
+allow contains {"rule": "payments_support_restarts"} if {
+	input.action.name == "restart"
+	members.open
+	"payments-support" in input.subject.groups
+}
+
+# Services with hours in data.json (none in the starter pack) change only inside them, local time.
+deny contains {"code": "outside_hours", "msg": msg} if {
+	hours := data.hours[input.resource.service]
+	input.action.effect != "read"
+	not members.switch
+	not members.open
+	not break_glass.active
+	not inside(hours)
+	msg := sprintf("%s changes only in its hours, %s. Ask again then.", [input.resource.service, hours.text])
+}
+
+# `not inside` is true for anything unclear: another zone, a typo in data.json.
+inside(hours) if {
+	now := input.now.local[hours.zone]
+	now.weekday in hours.weekdays
+	now.minute_of_day >= hours.from_minute
+	now.minute_of_day < hours.to_minute
+}
