@@ -23,7 +23,7 @@ test: machine setup check ## Everything: lint, types, import rules, all tests in
 	$(BIN)/python -m pytest
 
 test-quick: setup ## Tests that need only Python and OPA (embedded profile), under a minute
-	$(BIN)/python -m pytest -m "not production and not browser" -q
+	$(BIN)/python -m pytest -m "not production and not browser and not slow" -q
 
 check: setup ## Format, lint, types and import rules
 	$(BIN)/ruff format --check .

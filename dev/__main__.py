@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 import httpx2
+from pydantic import ValidationError
 
 from dev.embedded import ROOT, Embedded, Layout, PortTaken
 from dev.opa import NoOpa
 from dev.policies import BrokenPolicy
 from dev.processes import ChildFailed
+from gateway.infra.files import BadFiles
+from gateway.settings import explain
+from gateway.wiring import CannotStart
 
 
 def parse() -> argparse.Namespace:
@@ -50,9 +54,9 @@ def redirect(log: Path) -> TextIO:
 
 def greet(house: Embedded, terminal: TextIO, ready_file: Path | None) -> None:
     """The ready line, who one can be, and a first command."""
-    complaints = house.not_ready()
-    if complaints:
-        terminal.write("Opsgate runs, but is not ready: " + "; ".join(complaints) + "\n")
+    missing = house.waiting_for()
+    if missing:
+        terminal.write(f"Opsgate runs, but is not ready. {missing}\n")
         return
     people = httpx2.get(f"{house.url}/v1/dev/personas", trust_env=False).json()
     who = "\n".join(f"  {person['name']:<8} {person['title']}" for person in people)
@@ -75,7 +79,7 @@ def greet(house: Embedded, terminal: TextIO, ready_file: Path | None) -> None:
         half = ready_file.with_suffix(".half")
         half.touch(mode=0o600)
         half.write_text(json.dumps(facts))
-        os.replace(half, ready_file)
+        half.replace(ready_file)
 
 
 def main() -> int:
@@ -93,11 +97,14 @@ def main() -> int:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except KeyboardInterrupt:
         terminal.write("\nStopped.\n")
-    except (PortTaken, NoOpa, ChildFailed) as trouble:
+    except (PortTaken, NoOpa, ChildFailed, CannotStart) as trouble:
         terminal.write(f"{trouble}\n")
         return 1
-    except BrokenPolicy as trouble:
-        terminal.write(f"The policies do not compile, so nothing was started. Mend this and try again: {trouble}\n")
+    except ValidationError as trouble:
+        terminal.write(explain(trouble) + "\n")
+        return 1
+    except (BrokenPolicy, BadFiles) as trouble:
+        terminal.write(f"Nothing was started, for a file is broken. Mend it and try again:\n{trouble}\n")
         return 1
     except Exception as trouble:
         terminal.write(f"Opsgate did not start: {trouble}\nMore in {layout.data / 'gateway.log'}\n")

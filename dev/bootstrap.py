@@ -48,9 +48,8 @@ def main() -> None:
     """Idempotent: a finished setup costs one file read."""
     if sys.version_info[:2] < OLDEST:
         raise SystemExit(
-            "Opsgate needs Python 3.11 or newer, and {} is {}.{}. Install one and name it: make dev PYTHON=python3.12".format(
-                sys.executable, *sys.version_info[:2]
-            )
+            "Opsgate needs Python 3.11 or newer, and {} is {}.{}. "
+            "Install one and name it: make dev PYTHON=python3.12".format(sys.executable, *sys.version_info[:2])
         )
     stamp = wanted_stamp(ROOT)
     if STAMP.exists() and STAMP.read_text() == stamp and os.access(str(PYTHON), os.X_OK):

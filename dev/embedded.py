@@ -18,11 +18,11 @@ from types import TracebackType
 
 import httpx2
 import uvicorn
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import SecretStr
 
 from dev.policies import OpaServer
 from dev.processes import Child, answers, free_port
+from gateway.infra.telemetry import set_up_logs
 from gateway.main import create_app
 from gateway.settings import Settings
 from workers.app import start_thread
@@ -55,24 +55,17 @@ def listen(port: int) -> socket.socket:
     except OSError:
         listener.close()
         raise PortTaken(
-            f"Port {port} is taken (another Opsgate?). Stop what uses it, or choose another: OPSGATE_PORT={port + 1} make dev"
+            f"Port {port} is taken (another Opsgate?). Stop it, or choose another: OPSGATE_PORT={port + 1} make dev"
         ) from None
     return listener
 
 
-def keep_secret(file: Path, make: Callable[[], bytes]) -> bytes:
-    """The content of a file only its owner can read, made at the first use."""
+def keep_secret(file: Path) -> str:
+    """A random token in a file only its owner can read, made at the first use."""
     if not file.exists():
         file.touch(mode=0o600)
-        file.write_bytes(make())
-    return file.read_bytes()
-
-
-def signing_key_pem() -> bytes:
-    """A new EC P-256 private key, PEM."""
-    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+        file.write_text(secrets.token_urlsafe(32))
+    return file.read_text()
 
 
 class _Server(uvicorn.Server):
@@ -117,10 +110,14 @@ class Embedded:
         self.parts.close()
 
     def serve(self, on_ready: Callable[[], None]) -> None:
-        """Serve until a signal. `on_ready` is called once, from another thread, when `/readyz` says yes."""
-        app = create_app(self._settings())
-        # log_config=None: the gateway sets up logging itself.
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        """Serve until a signal. `on_ready` is called once, from another thread, when a command can be carried out.
+
+        Raises BadFiles, CannotStart or ValidationError (of the settings) before it listens.
+        """
+        settings = self._settings()
+        set_up_logs(settings.log_level)
+        # log_config=None: the line above has set up logging.
+        config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=1)
         server = _Server(config)
         server.on_started = threading.Thread(target=self._complete, args=(on_ready,), daemon=True).start
         server.run(sockets=[self._listener])
@@ -128,43 +125,46 @@ class Embedded:
     def _complete(self, on_ready: Callable[[], None]) -> None:
         self.parts.callback(start_thread(self._worker_settings()))
         deadline = time.monotonic() + READY_WITHIN_S
-        while not answers(f"{self.url}/readyz") and time.monotonic() < deadline:
+        while self.waiting_for() and time.monotonic() < deadline:
             time.sleep(0.05)
         on_ready()
 
-    def not_ready(self) -> list[str]:
-        """What `/readyz` complains about, one sentence a check; empty when all is well."""
-        checks = httpx2.get(f"{self.url}/readyz", timeout=5, trust_env=False).json()["checks"]
-        return [f"{name}: {check['detail']}" for name, check in checks.items() if not check["ok"]]
+    def waiting_for(self) -> str:
+        """What is still missing before a command can be decided and carried out; empty when nothing is."""
+        answer = httpx2.get(f"{self.url}/readyz", timeout=5, trust_env=False).json()
+        checks = {name: check["detail"] for name, check in answer["checks"].items() if not check["ok"]}
+        if not answer["ready"]:
+            return "; ".join(f"{name}: {detail}" for name, detail in checks.items())
+        # An operation nobody offers here (no Prometheus on a laptop) does not keep the others from running.
+        return checks.get("workers", "") if "no worker is running" in checks.get("workers", "") else ""
 
     def worker_token(self) -> str:
-        return keep_secret(self.layout.data / "worker-token", lambda: secrets.token_urlsafe(32).encode()).decode()
+        return keep_secret(self.layout.data / "worker-token")
 
     def _settings(self) -> Settings:
         data = self.layout.data
-        keep_secret(data / "signing-key.pem", signing_key_pem)
         return Settings(
             profile="embedded",
             data_dir=data,
             host="127.0.0.1",
             port=self.port,
             public_url=self.url,
-            database_url=f"sqlite:///{data / 'opsgate.db'}",
-            redis_url="fake://",
-            broker_url="memory://",
+            database_url="",
+            redis_url=SecretStr("fake://"),
+            broker_url=SecretStr("memory://"),
             opa_url=self.opa.url,
             policy_status_file=self.opa.status_file,
             commands_dir=self.layout.commands,
             directory_file=self.layout.directory,
-            signing_key_file=data / "signing-key.pem",
-            worker_token=self.worker_token(),
+            signing_key_file=None,
+            worker_token=SecretStr(self.worker_token()),
             audit_log=str(data / "audit.jsonl"),
         )
 
     def _worker_settings(self) -> WorkerSettings:
         return WorkerSettings(
             gateway_url=self.url,
-            worker_token=self.worker_token(),
+            worker_token=SecretStr(self.worker_token()),
             broker_url="memory://",
             sandbox_url=self.sandbox_url,
         )

@@ -83,7 +83,7 @@ def find(env: Mapping[str, str] = os.environ, hashes: Mapping[str, str] = RELEAS
                 made = way(Path(work), env, hashes)
                 if not supported(made):
                     raise NotThisWay("what it gave does not run as a supported OPA on this machine")
-                os.replace(made, target)
+                made.replace(target)
             return target
         except NotThisWay as problem:
             said.append(f"{way.__name__.strip('_')}: {problem}")

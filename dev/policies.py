@@ -52,7 +52,7 @@ def revision_of(files: dict[str, bytes]) -> str:
 
 
 def build(opa: Path, files: dict[str, bytes], bundle: Path) -> str:
-    """Check and build exactly these files into `bundle`, replaced in one step; gives the revision. Raises BrokenPolicy."""
+    """Check and build exactly these files; replaces `bundle` in one step, gives the revision. Raises BrokenPolicy."""
     revision = revision_of(files)
     with tempfile.TemporaryDirectory(dir=bundle.parent) as work:
         for name, content in files.items():
@@ -62,7 +62,7 @@ def build(opa: Path, files: dict[str, bytes], bundle: Path) -> str:
         Path(work, "policies").mkdir(exist_ok=True)
         _opa(opa, work, "check", "--strict", "--format", "json", "--bundle", "policies")
         _opa(opa, work, "build", "--revision", revision, "--output", "bundle.tar.gz", "--bundle", "policies")
-        os.replace(Path(work, "bundle.tar.gz"), bundle)
+        Path(work, "bundle.tar.gz").replace(bundle)
     return revision
 
 
@@ -164,10 +164,10 @@ class OpaServer:
         status = {"revision": self.revision, "loaded_at": self._loaded_at, "error": self.error}
         half = self.status_file.with_suffix(".half")
         half.write_text(json.dumps(status))
-        os.replace(half, self.status_file)
+        half.replace(self.status_file)
 
     def _spawn(self) -> Child:
-        command: list[str | Path] = [self.opa, "run", "--server", "--addr", f"127.0.0.1:{self.port}"]
+        command: list[object] = [self.opa, "run", "--server", "--addr", f"127.0.0.1:{self.port}"]
         command += ["--log-level", "error", "--skip-version-check", "--shutdown-grace-period", "1"]
         # OPA watches the bundle's folder, so the atomic replace in `build` is what makes it load the new one.
         command += ["--bundle", "--watch", self.bundle]

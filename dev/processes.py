@@ -32,6 +32,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def clean_environment() -> dict[str, str]:
+    """This process's environment without Opsgate's settings, which a shell may carry; OPA is still found."""
+    kept = ("OPSGATE_CACHE", "OPSGATE_OPA_MIRROR", "OPSGATE_OPA_SHA256")
+    return {name: value for name, value in os.environ.items() if name in kept or not name.startswith("OPSGATE_")}
+
+
 def answers(url: str) -> bool:
     """Whether an HTTP GET is answered with success."""
     try:
@@ -58,7 +64,7 @@ class Child:
     def __init__(
         self,
         name: str,
-        command: Sequence[str | Path],
+        command: Sequence[object],
         log: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         default=SecretStr("fake://"), description="redis://… or rediss://…; fake:// in embedded"
     )
-    broker_url: SecretStr = Field(default=SecretStr("memory://localhost"), description="Celery broker; memory:// in embedded")
+    broker_url: SecretStr = Field(
+        default=SecretStr("memory://localhost"), description="Celery broker; memory:// in embedded"
+    )
     opa_url: str = Field(default="http://127.0.0.1:8181", description="the Open Policy Agent")
     opa_deadline_ms: int = Field(default=250, ge=10, le=5000, description="milliseconds a decision may take")
     policy_status_file: Path | None = Field(default=None, description="written by what feeds the policies to OPA")

@@ -80,6 +80,7 @@ class Client:
         if token:
             headers["Authorization"] = f"Bearer {_header(token, 'token')}"
         self.url = url
+        self._timeout = timeout
         self._http = httpx2.AsyncClient(
             base_url=base,
             headers=headers,
@@ -236,7 +237,7 @@ class Client:
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         if last is not None:
             headers["Last-Event-ID"] = str(last)
-        timeout = httpx2.Timeout(self._http.timeout, read=FEED_SILENCE_S)
+        timeout = httpx2.Timeout(self._timeout, read=FEED_SILENCE_S)
         return self._http.stream("GET", "/v1/events", params=params, headers=headers, timeout=timeout)
 
     async def _read(self, response: httpx2.Response, answer: type[T]) -> T:

@@ -239,10 +239,10 @@ class Follower:
                     raise
                 except Exception as fault:  # a broken connection, a platform's bad minute: the state must arrive later
                     fault_s = min(max(self._edit_every_s, fault_s * 2), 60.0)
-                    log.warning("message of %s not delivered, trying again: %s", invocation_id, type(fault).__name__)
+                    log.warning("a message is not delivered, trying again: %r", fault, extra=_about(message))
                     await asyncio.sleep(fault_s)
         except Undeliverable as never:
-            log.warning("message of %s cannot be delivered: %s", invocation_id, never)
+            log.warning("a message cannot be delivered: %s", never, extra=_about(message))
             self._notebook.give_up(invocation_id)
             message.lost = True
             if not message.posted.done():
@@ -271,8 +271,13 @@ class Follower:
         try:
             await self._room.reply(note.message, message.wanted, tuple(message.lines))
         except Exception as lost:
-            log.warning("log lines of %s not delivered: %s", message.wanted.id, type(lost).__name__)
+            log.warning("log lines are not delivered: %r", lost, extra=_about(message))
         message.lines.clear()
+
+
+def _about(message: _Message) -> dict[str, str]:
+    """What every line of the log names."""
+    return {"invocation": message.wanted.id, "trace_id": message.wanted.trace_id}
 
 
 def _plain(lines: Sequence[LogLine]) -> list[str]:

@@ -145,8 +145,9 @@ ignored(all) := {{"code": code, "msg": why[code]} |
 	some code in flaws(vote, all)
 }
 
-flaws(vote, all) := union({
-	{"self_approval" | own(vote)},
+flaws(vote, all) := {"self_approval"} if {
+	own(vote)
+} else := union({
 	{"vote_not_personal" | not person(vote)},
 	{"vote_void" | not bound(vote)},
 	{"vote_expired" | not fresh(vote)},

@@ -1,4 +1,4 @@
-"""`python -m workers [celery worker options]`: a worker as a program. Refuses to start with wrong settings, and says all."""
+"""`python -m workers [celery worker options]`: a worker as a program. Refuses to start with wrong settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from workers.settings import WorkerSettings
 
 def main() -> None:
     try:
-        # Required settings come from the environment, which the type checker cannot see.
-        run(WorkerSettings(), sys.argv[1:])  # type: ignore[call-arg]
+        run(WorkerSettings(), sys.argv[1:])
     except ValidationError as error:
         lines = [f"  OPSGATE_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
         sys.exit("\n".join(["Set these in the environment of the worker:", *lines]))

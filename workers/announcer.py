@@ -1,4 +1,7 @@
-"""Tells the gateway again and again what this worker offers. Refuses to stop for trouble: it says so once and goes on."""
+"""Tells the gateway again and again what this worker offers.
+
+Refuses to stop for trouble: it says so once and goes on.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import structlog
@@ -18,17 +19,14 @@ from celery.worker import WorkController
 from kombu.transport import memory
 from pydantic import ValidationError
 
-from opsgate.contracts.jobs import TASK_NAME, WakeUp
+from opsgate.contracts.jobs import KEY_PREFIX, QUEUE, TASK_NAME, WakeUp
 from workers import connectors
 from workers.announcer import Announcer, offer
-from workers.gateway_api import GatewayApi
+from workers.gateway_api import Gateway, GatewayApi
 from workers.runner import Runner
 from workers.settings import WorkerSettings
 from workers.telemetry import log_json, send_traces
 
-QUEUE = "opsgate"
-KEY_PREFIX = "gw:"
-"""Before every key of the broker in Redis; the gateway's side has the same."""
 POLL_S = 0.02
 """How often an embedded worker looks for a message: this much latency, for about 0.2 % of a core."""
 HARD_LIMIT_S = 900
@@ -41,8 +39,8 @@ _log = structlog.get_logger(__name__)
 class PromptTransport(memory.Transport):
     """kombu's memory transport that comes up for air often enough to stop promptly; same queues."""
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> Any:
-        return super().drain_events(connection, timeout=min(timeout or POLL_S, 5 * POLL_S))
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
+        super().drain_events(connection, timeout=min(timeout or POLL_S, 5 * POLL_S), **kwargs)
 
 
 class OwnAppPool(TaskPool):
@@ -54,17 +52,17 @@ class OwnAppPool(TaskPool):
         self.executor = ThreadPoolExecutor(self.limit, thread_name_prefix="job", initializer=app.set_current)
 
 
-def make_runner(settings: WorkerSettings) -> Runner:
+def make_runner(settings: WorkerSettings, gateway: Gateway) -> Runner:
     """Raises ConnectorsWrong with every problem of the wanted connectors."""
     operations = connectors.load(settings.connectors, settings.environment())
-    return Runner(_gateway(settings), operations, settings.worker_name)
+    return Runner(gateway, operations, settings.worker_name)
 
 
 def make_app(settings: WorkerSettings, runner: Runner | None = None) -> Celery:
     """A Celery app that carries out `opsgate.wake`, with `runner` or one made from the settings."""
     app = Celery("opsgate-worker", set_as_current=False)
     app.conf.update(_conf(settings))
-    carrier = runner or make_runner(settings)
+    carrier = runner or make_runner(settings, _gateway(settings))
 
     def wake(**fields: Any) -> None:
         try:
@@ -74,7 +72,8 @@ def make_app(settings: WorkerSettings, runner: Runner | None = None) -> Celery:
             return
         carrier.wake(message)
 
-    app.task(name=TASK_NAME)(wake)
+    # Not shared: every app of a process would carry out Jobs with the first one's runner.
+    app.task(name=TASK_NAME, shared=False)(wake)
     return app
 
 
@@ -83,9 +82,10 @@ def start_thread(settings: WorkerSettings) -> Callable[[], None]:
 
     The answer stops it: it lets running steps end and returns when they did. Touches no signals and no logging.
     """
-    runner = make_runner(settings)
+    gateway = _gateway(settings)
+    runner = make_runner(settings, gateway)
     ready = threading.Event()
-    worker = WorkController(
+    worker: Any = WorkController(  # its type stub leaves out `consumer`
         app=make_app(settings, runner),
         hostname=settings.worker_name,
         pool=OwnAppPool,
@@ -99,16 +99,13 @@ def start_thread(settings: WorkerSettings) -> Callable[[], None]:
     thread.start()
     if not ready.wait(START_LIMIT_S):
         raise RuntimeError("The worker thread did not start; the log says why.")
-    announcer = _announcer(settings, runner)
-    announcer.__enter__()
-
-    def stop() -> None:
-        announcer.__exit__(None, None, None)
-        # Raised inside the worker's own loop: stopping from outside would close its connection under its feet.
-        worker.consumer.call_soon(_raise_shutdown)
-        thread.join()
-
-    return stop
+    parts = ExitStack()
+    parts.callback(gateway.close)
+    parts.callback(thread.join)
+    # Raised inside the worker's own loop: stopping from outside would close its connection under its feet.
+    parts.callback(worker.consumer.call_soon, _raise_shutdown)
+    parts.enter_context(_announcer(settings, runner, gateway))
+    return parts.close
 
 
 def run(settings: WorkerSettings, options: list[str]) -> None:
@@ -116,12 +113,13 @@ def run(settings: WorkerSettings, options: list[str]) -> None:
     send_traces(settings.otlp_endpoint, settings.worker_name)
     signals.setup_logging.connect(lambda **_: log_json(settings.log_level), weak=False)
     log_json(settings.log_level)
-    runner = make_runner(settings)
+    runner = make_runner(settings, _gateway(settings))
     app = make_app(settings, runner)
     app.set_default()
     quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat"]
-    with _announcer(settings, runner):
-        app.worker_main(["worker", "--pool", "threads", "-n", settings.worker_name, *quiet, *options])
+    # The announcer has connections of its own: a prefork pool must not inherit them.
+    with _announcer(settings, runner, _gateway(settings)):
+        app.worker_main(["--quiet", "worker", "--pool", "threads", "-n", settings.worker_name, *quiet, *options])
 
 
 def _raise_shutdown() -> None:
@@ -132,16 +130,15 @@ def _gateway(settings: WorkerSettings) -> GatewayApi:
     return GatewayApi(settings.gateway_url, settings.worker_token.get_secret_value())
 
 
-def _announcer(settings: WorkerSettings, runner: Runner) -> Announcer:
-    announce = offer(settings.worker_name, runner.operations.values())
-    # Its own connections: a prefork pool must not inherit them.
-    return Announcer(_gateway(settings), announce, settings.announce_every_s)
+def _announcer(settings: WorkerSettings, runner: Runner, gateway: Gateway) -> Announcer:
+    return Announcer(gateway, offer(settings.worker_name, runner.operations.values()), settings.announce_every_s)
 
 
 def _conf(settings: WorkerSettings) -> dict[str, Any]:
     """Celery's settings: at least once up to the claim; the lease makes it once from there on."""
+    scheme = settings.broker_url.partition(":")[0]
     return {
-        "broker_url": settings.broker_url,
+        "broker_url": settings.broker_url if scheme != "memory" else "memory://localhost",  # kombu warns without a host
         "task_default_queue": QUEUE,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -162,7 +159,7 @@ def _conf(settings: WorkerSettings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_connection_retry_on_startup": True,
-        **_transport(settings.broker_url.partition(":")[0]),
+        **_transport(scheme),
     }
 
 

@@ -117,7 +117,7 @@ class _Step:
                 return Outcome("failed", "Its time was over before it could start; nothing was changed. Ask again.")
             self._handle = to_jsonable_python(self._begin())
         self._begun = True
-        self._lease.tell(handle=self._handle)
+        self._lease.tell(self._handle)
         self._lease.check()
         return self._follow()
 
@@ -154,7 +154,7 @@ class _Step:
             if self._handle is None:
                 return Outcome("cancelled", "It was stopped before anything was started.")
             self._begun = True
-            self._lease.tell(handle=self._handle)
+            self._lease.tell(self._handle)
             self._lease.check()
         try:
             result = self._operation.cancel(self._run(), self._given, self._handle)

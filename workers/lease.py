@@ -54,7 +54,6 @@ class Lease:
         self._renewed_at = since
         self._refused = False
         self._lines: list[str] = []
-        self._left_out = 0
         self._lock = threading.Lock()
         self._done = threading.Event()
         context = contextvars.copy_context()
@@ -81,31 +80,24 @@ class Lease:
         with self._lock:
             if len(self._lines) < KEPT_LINES:
                 self._lines.append(line.rstrip("\n")[:LINE_LENGTH])
-            else:
-                self._left_out += 1
+            elif len(self._lines) == KEPT_LINES:
+                self._lines.append("(lines were left out here: too many at once)")
 
-    def tell(self, *, text: str = "", percent: int | None = None, handle: Handle | None = None) -> None:
-        """Send progress and waiting log lines now; renews. Trouble is logged: the next renewal may get through."""
+    def tell(self, handle: Handle | None = None) -> None:
+        """Send waiting log lines, and the handle to store, now; renews. Trouble is logged: the next may get through."""
         lines = self._take_lines()
         sent_at = self._clock()
         try:
             answer = self._gateway.progress(
                 self._job,
-                JobProgress(
-                    worker=self._worker,
-                    fence=self._fence,
-                    percent=percent,
-                    text=text[:500],
-                    lines=lines,
-                    handle=handle,
-                ),
+                JobProgress(worker=self._worker, fence=self._fence, lines=lines, handle=handle),
             )
         except GatewayTrouble as trouble:
             _log.warning("lease.not_renewed", why=str(trouble))
             with self._lock:
                 self._lines[:0] = lines
             return
-        self._renewed_at = sent_at
+        self._renewed_at = max(self._renewed_at, sent_at)
         self._refused = self._refused or not answer.held
         self.cancel_asked = self.cancel_asked or answer.cancel
 
@@ -114,9 +106,6 @@ class Lease:
         with self._lock:
             taken = self._lines[:MAX_LINES]
             del self._lines[:MAX_LINES]
-            if self._left_out and not self._lines and len(taken) < MAX_LINES:
-                taken.append(f"({self._left_out} more lines were left out)")
-                self._left_out = 0
             return tuple(taken)
 
     def last_lines(self) -> tuple[str, ...]:

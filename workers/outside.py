@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -44,6 +45,8 @@ class Outside:
         self._name = name
         self._url = url.rstrip("/")
         self._client = httpx2.Client(timeout=timeout, trust_env=False, follow_redirects=False)
+        # Connectors have no end of their own, so connections are closed with the last of them.
+        weakref.finalize(self, self._client.close)
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Raises Refused on 4xx, OutsideUnreachable when there is no usable answer after a few tries."""

@@ -1,4 +1,7 @@
-"""JSON log lines and traces of a worker process. Refuses to touch a process it does not own: only `python -m workers` calls it."""
+"""JSON log lines and traces of a worker process.
+
+Refuses to touch a process that is not a worker's own: only `python -m workers` calls it.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,8 @@ def log_json(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [lines]
     root.setLevel(level)
+    # A line for every heartbeat would drown what matters.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 def send_traces(endpoint: str, worker: str) -> None:

@@ -12,11 +12,11 @@ from adapters.slack.settings import load
 
 
 def log_as_json(level: str) -> None:
-    """One JSON object a line on stderr, with what a call site adds by `extra`."""
+    """One JSON object a line on stderr, with the Invocation and the trace that a line is about."""
     before: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
+        structlog.stdlib.ExtraAdder(allow=("invocation", "trace_id")),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator
 
@@ -26,8 +25,6 @@ from adapters.slack.tracing import TracedTransport, provider
 from opsgate.client import Client
 from opsgate.kit import Follower, Gateway, Notebook
 
-log = logging.getLogger(__name__)
-
 BAD_TOKEN = "Opsgate's own Slack token was refused, so nothing was run. Ask the operator to check SLACK_BOT_TOKEN."
 EDIT_EVERY_S = 1.0
 
@@ -39,45 +36,21 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            spans = provider(settings.otlp_endpoint)
-            stack.callback(spans.shutdown)
-            settings.state.parent.mkdir(parents=True, exist_ok=True)
-            notebook = Notebook(settings.state)
-            stack.callback(notebook.close)
-            reached: Gateway = gateway if gateway is not None else await stack.enter_async_context(_client(settings))
-            slack = _web_api(settings)
-            room = SlackRoom(slack)
-            follower = Follower(reached, room, notebook, platform="slack", edit_every_s=edit_every_s)
-            stack.push_async_callback(follower.close)
-            following = asyncio.create_task(follower.run())
-            stack.push_async_callback(_stop, following)
-            conversation = Conversation(
-                reached,
-                follower,
-                room,
-                spans.get_tracer("adapters.slack"),
-                response_url_prefix=settings.response_url_prefix,
-            )
-            app.state.follower = follower
-            app.state.bolt = AsyncSlackRequestHandler(_bolt(settings, slack, conversation))
+        async with _running(settings, gateway, edit_every_s) as (app.state.follower, app.state.bolt):
             yield
 
-    app = FastAPI(title="Opsgate for Slack", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Opsgate for Slack", lifespan=lifespan, max_body_size=MAX_BODY, openapi_url=None)
     verifier = SignatureVerifier(settings.signing_secret.get_secret_value())
 
     @app.post("/slack/events")
     async def slack_events(request: Request) -> Response:
         """Slash commands, buttons and events: Slack's three kinds of delivery share one address."""
         arrived = time.time()
-        length = request.headers.get("content-length", "")
-        if not length.isdigit() or len(length) > 9 or int(length) > MAX_BODY:
-            return JSONResponse({"error": f"a delivery has at most {MAX_BODY} bytes and says how many"}, 413)
         if not is_genuine(verifier, await request.body(), request.headers):
             return JSONResponse({"error": "not signed by Slack within the last five minutes"}, 401)
         try:
             answer: Response = await app.state.bolt.handle(request, {ARRIVED: arrived})
-        except (ValueError, RecursionError):
+        except (ValueError, AttributeError, TypeError, RecursionError):  # what Bolt's parser raises on odd JSON
             return JSONResponse({"error": "this is no delivery of a kind Slack documents"}, 400)
         return answer
 
@@ -97,6 +70,30 @@ def create_app(
         return JSONResponse({"ready": not trouble, "checks": {"feed": feed}}, 503 if trouble else 200)
 
     return app
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    settings: SlackSettings, gateway: Gateway | None, edit_every_s: float
+) -> AsyncIterator[tuple[Follower, AsyncSlackRequestHandler]]:
+    """Every part, started in order and stopped in the reverse one."""
+    async with contextlib.AsyncExitStack() as stack:
+        spans = provider(settings.otlp_endpoint)
+        stack.callback(spans.shutdown)
+        settings.state.parent.mkdir(parents=True, exist_ok=True)
+        notebook = Notebook(settings.state)
+        stack.callback(notebook.close)
+        reached: Gateway = gateway if gateway is not None else await stack.enter_async_context(_client(settings))
+        slack = _web_api(settings)
+        room = SlackRoom(slack)
+        follower = Follower(reached, room, notebook, platform="slack", edit_every_s=edit_every_s)
+        stack.push_async_callback(follower.close)
+        following = asyncio.create_task(follower.run())
+        stack.push_async_callback(_stop, following)
+        tracer = spans.get_tracer("adapters.slack")
+        prefix = settings.response_url_prefix
+        conversation = Conversation(reached, follower, room, tracer, response_url_prefix=prefix)
+        yield follower, AsyncSlackRequestHandler(_bolt(settings, slack, conversation))
 
 
 def _client(settings: SlackSettings) -> Client:

@@ -5,7 +5,7 @@ Refuses markup: every text is plain_text or rich_text, where a mention or a link
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
@@ -24,11 +24,12 @@ EMOJI: dict[Tone, str] = {
     "denied": "\N{NO ENTRY}",
 }
 
-# Slack's limits are per text; a message as a whole may hold about 13 000 characters, so the lists get a share each.
-_HEADER, _SECTION, _CONTEXT, _LABEL = 150, 3000, 1000, 75
-_CONFIRM_TITLE, _CONFIRM_TEXT, _CONFIRM_LABEL = 100, 300, 30
-_LINE, _MOST_LINES = 280, 12
-_LOG = 2900
+# Slack's limits, in characters. A message as a whole may hold about 13 000, so every part has a share of that.
+_HEADER, _SECTION, _CONTEXT, _LOG = 150, 2000, 300, 2900
+_BUTTON, _CONFIRM_TITLE, _CONFIRM_TEXT, _CONFIRM_LABEL = 75, 100, 300, 30
+_FACTS, _FACT_LABEL, _FACT_VALUE = 10, 40, 400
+_BULLETS, _BULLET = 20, 130
+_EXAMPLES, _EXAMPLE = 5, 130
 
 
 class Message(NamedTuple):
@@ -94,22 +95,24 @@ def _details(card: Card) -> list[Block]:
     parts: list[Block] = []
     if card.facts:
         words: list[Block] = []
-        for fact in card.facts[:_MOST_LINES]:
-            words.append({"type": "text", "text": f"{_cut(fact.label, _LABEL)}: ", "style": {"bold": True}})
-            words.append({"type": "text", "text": _cut(fact.value, _LINE) + "\n"})
+        for fact in card.facts[:_FACTS]:
+            words.append({"type": "text", "text": f"{_cut(fact.label, _FACT_LABEL)}: ", "style": {"bold": True}})
+            words.append({"type": "text", "text": _cut(fact.value, _FACT_VALUE) + "\n"})
+        if len(card.facts) > _FACTS:
+            words.append({"type": "text", "text": f"… and {len(card.facts) - _FACTS} more"})
         parts.append({"type": "rich_text_section", "elements": words})
     if card.bullets:
-        points = [{"type": "rich_text_section", "elements": [_text(b)]} for b in _few(card.bullets)]
+        points = [_point(line) for line in card.bullets[:_BULLETS]]
+        if len(card.bullets) > _BULLETS:
+            points.append(_point(f"… and {len(card.bullets) - _BULLETS} more"))
         parts.append({"type": "rich_text_list", "style": "bullet", "elements": points})
     if card.examples:
-        parts.append(_preformatted("\n".join(_cut(e, _LINE) for e in _few(card.examples))))
+        parts.append(_preformatted("\n".join(_cut(e, _EXAMPLE) for e in card.examples[:_EXAMPLES])))
     return parts
 
 
-def _few(lines: Sequence[str]) -> Iterable[str]:
-    yield from lines[:_MOST_LINES]
-    if len(lines) > _MOST_LINES:
-        yield f"… and {len(lines) - _MOST_LINES} more"
+def _point(line: str) -> Block:
+    return {"type": "rich_text_section", "elements": [{"type": "text", "text": _cut(line, _BULLET)}]}
 
 
 def _progress(progress: Progress) -> str:
@@ -123,7 +126,7 @@ def _button(button: Button, invocation_id: str) -> Block:
     block: Block = {
         "type": "button",
         "action_id": ACTION_PREFIX + button.action,
-        "text": _plain(button.label, _LABEL),
+        "text": _plain(button.label, _BUTTON),
         "value": Pressed(id=invocation_id, binding_hash=button.binding_hash).model_dump_json(),
     }
     if button.style != "plain":
@@ -140,10 +143,6 @@ def _button(button: Button, invocation_id: str) -> Block:
 
 def _plain(text: str, limit: int) -> Block:
     return {"type": "plain_text", "text": _cut(text, limit), "emoji": False}
-
-
-def _text(text: str) -> Block:
-    return {"type": "text", "text": _cut(text, _LINE)}
 
 
 def _preformatted(text: str) -> Block:

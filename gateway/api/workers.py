@@ -1,4 +1,4 @@
-"""The worker API: announce, claim, progress, report. Only workers, with their own token; never for people or adapters."""
+"""The worker API: announce, claim, progress, report. Only workers, with their own token; no people, no adapters."""
 
 from __future__ import annotations
 

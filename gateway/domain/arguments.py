@@ -97,7 +97,7 @@ def bind(command: Command, given: dict[str, Any], reason: str, directory: Direct
     names = {p.name: p for p in command.params}
     for name in given:
         if name not in names:
-            guess = near(name, tuple(names) + ("reason",))
+            guess = near(name, (*names, "reason"))
             raise Mistake(
                 f"`{command.name}` has no argument `{name[:64]}`." + (f" Did you mean `{guess}`?" if guess else ""),
                 suggestion=command.usage(),

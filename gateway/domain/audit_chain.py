@@ -1,4 +1,4 @@
-"""How one audit record follows another: each carries the hash of the one before it. The spec is `opsgate.contracts.audit`."""
+"""How one audit record follows another: by the hash of the one before. The spec is `opsgate.contracts.audit`."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Invocation(_Model):
 
     @property
     def private(self) -> bool:
-        """A denial at once is for the asker's eyes: nobody is shamed in the channel. It is in the audit log all the same."""
+        """A denial at once is for the asker's eyes: nobody is shamed in the channel. The audit log has it."""
         return self.state is State.DENIED and self.version == 1
 
     def job_changed(self, **fields: Any) -> Job:

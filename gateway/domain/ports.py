@@ -1,4 +1,4 @@
-"""What flows need from the outside, as protocols. Everything real stands in `gateway.infra`; fakes stand here in unit tests."""
+"""What flows need from the outside, as protocols. The real ones stand in `gateway.infra`; unit tests put fakes here."""
 
 from __future__ import annotations
 

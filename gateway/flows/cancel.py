@@ -1,4 +1,4 @@
-"""Somebody stops what they asked for, or what they may stop. Before the claim it ends at once; after it, the worker is asked.
+"""Somebody stops what they asked for, or may stop. Before the claim it ends at once; after it the worker is asked.
 
 What really happened is recorded by the report: a success that arrived first stays a success.
 """

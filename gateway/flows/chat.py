@@ -1,4 +1,4 @@
-"""A line typed in a chat, and its answer. The words of the conversation itself are here; everything else is a Command."""
+"""A line typed in a chat, and its answer. The conversation's own words are here; everything else is a Command."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ The message in the broker gives no right: it only says where to look.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gateway.domain import lifecycle
 from gateway.domain.audit_chain import Entry
 from gateway.domain.errors import Conflict, LockHeld, Refused
@@ -120,7 +122,5 @@ async def _take(gate: Gate, inv: Invocation, worker: str, now_ns: int, asked: As
 
 
 async def _quietly(gate: Gate, change: Change) -> None:
-    try:
+    with suppress(Conflict):  # somebody else moved it on; the reconciler sees to it
         await gate.store.apply(change)
-    except Conflict:
-        pass  # somebody else moved it on; the reconciler sees to it

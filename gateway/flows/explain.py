@@ -1,4 +1,4 @@
-"""What would be decided, and what somebody may do: help, autocompletion, `why`. Asks the policy; runs nothing, keeps nothing."""
+"""What would be decided, and what somebody may do: help, autocompletion, `why`. Asks the policy, runs nothing."""
 
 from __future__ import annotations
 
@@ -42,10 +42,8 @@ def explanation(inv: Invocation, decision: Decision) -> str:
     if decision.effect is Verdict.ALLOW:
         return f"{name} may do this at once. Allowed by the rule {rules}."
     if decision.effect is Verdict.PENDING:
-        why = " ".join(sentence(r.msg) for r in decision.reasons)
-        return f"{name} may ask for this; it then waits for {missing(decision)}. {why} Allowed by the rule {rules}.".replace(
-            "  ", " "
-        )
+        why = "".join(" " + sentence(r.msg) for r in decision.reasons)
+        return f"{name} may ask for this; it then waits for {missing(decision)}.{why} Allowed by the rule {rules}."
     return f"{name} may not do this. {what_to_do_about(decision)}"
 
 

@@ -1,4 +1,4 @@
-"""Finds what fell between two chairs: approvals that ran out, leases that died, messages that were lost. Bounded work a pass."""
+"""Finds what fell between two chairs: approvals that ran out, dead leases, lost messages. Bounded work a pass."""
 
 from __future__ import annotations
 

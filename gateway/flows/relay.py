@@ -1,4 +1,4 @@
-"""Publishes the outbox: wakes workers for Jobs that are due. Retries for ever and may publish twice; the claim sorts it out."""
+"""Publishes the outbox: wakes workers for due Jobs. Retries for ever, may publish twice; the claim sorts it out."""
 
 from __future__ import annotations
 

@@ -10,10 +10,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from gateway.domain.errors import Unavailable
-from opsgate.contracts.jobs import TASK_NAME, WakeUp
+from opsgate.contracts.jobs import KEY_PREFIX, QUEUE, TASK_NAME, WakeUp
 from opsgate.contracts.problems import Code
 
-QUEUE = "opsgate"
 DEADLINE_S = 3.0
 # `retry=False` is the slowest against a dead broker (6 s measured); one quick retry answers in 0.1 s.
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
@@ -64,9 +63,8 @@ def _options(url: str) -> dict[str, object]:
         return {}
     if url.startswith("amqp"):
         return {"confirm_publish": True}
-    # The worker must use the same prefix; see workers/app.py.
     return {
-        "global_keyprefix": "opsgate:",
+        "global_keyprefix": KEY_PREFIX,
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "visibility_timeout": 1200,

@@ -1,7 +1,7 @@
-"""The door to PyJWT: checks people's tokens, signs and checks job tickets, and issues persona tokens in the embedded profile.
+"""The door to PyJWT: checks people's tokens, signs and checks job tickets, issues persona tokens when embedded.
 
-Every option that PyJWT leaves open is closed here (threats 42-46): algorithms are fixed per issuer, claims are required,
-audiences are strict, lifetimes are bounded, and keys come from pinned files only, never from a token's header.
+Every option that PyJWT leaves open is closed here (threats 42-46): algorithms are fixed per issuer, claims required,
+audiences strict, lifetimes bounded, and keys come from pinned files only, never from a token's header.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def load_issuers(path: Path) -> list[Issuer]:
         entries = (yaml.safe_load(path.read_text()) or {}).get("issuers", [])
         return [_issuer(e, path.parent) for e in entries]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, jwt.PyJWTError) as error:
-        raise BadIssuers(f"{path}: {error}. It must hold `issuers`, each with issuer, audience, algorithms, jwks_file.")
+        wanted = "It must hold `issuers`, each with issuer, audience, algorithms, jwks_file."
+        raise BadIssuers(f"{path}: {error}. {wanted}") from None
 
 
 def _issuer(entry: dict[str, Any], folder: Path) -> Issuer:

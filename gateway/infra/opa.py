@@ -23,12 +23,14 @@ PARAMETERS: dict[str, Any] = {"strict-builtin-errors": "true", "provenance": "tr
 IN_FLIGHT = 4
 """Decisions asked for at once; more only queue inside OPA (two cores)."""
 
+_TRY = "so nothing is allowed. Try again; if it stays so, tell the operator."
+_TELL = "so nothing is allowed. Tell the security team."
 _WORDS = {
-    "policy_unreachable": "The policy engine cannot be reached, so nothing is allowed. Try again; if it stays so, tell the operator.",
-    "policy_timeout": "The policy engine took too long, so nothing is allowed. Try again; if it stays so, tell the operator.",
-    "policy_error": "The policy failed while it was asked, so nothing is allowed. Tell the security team.",
-    "policy_undefined": "No policy is loaded that could decide, so nothing is allowed. Tell the security team.",
-    "policy_bad_answer": "The policy's answer has another shape than agreed, so nothing is allowed. Tell the security team.",
+    "policy_unreachable": f"The policy engine cannot be reached, {_TRY}",
+    "policy_timeout": f"The policy engine took too long, {_TRY}",
+    "policy_error": f"The policy failed while it was asked, {_TELL}",
+    "policy_undefined": f"No policy is loaded that could decide, {_TELL}",
+    "policy_bad_answer": f"The policy's answer has another shape than agreed, {_TELL}",
 }
 
 

@@ -1,4 +1,4 @@
-"""The door to Redis: rate limits and the bell that wakes other gateways' feeds. `fake://` is the same code on fakeredis.
+"""The door to Redis: rate limits and the bell that wakes other gateways' feeds. `fake://`: the same on fakeredis.
 
 Holds nothing that must not be lost. When it is gone, limits are not counted and the feed looks once a second.
 """

@@ -1,6 +1,7 @@
 """Completion for bash, zsh and fish: the scripts, and the hidden `opsgate __complete` they call.
 
-Refuses to print an error, to take longer than a second, or to offer a word that a shell would not take as plain text.
+Refuses to print an error, to wait longer than a second for the gateway, or to offer a word that is not plain text to a
+shell.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _opsgate() {
     found=("${(@f)$(opsgate __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     compadd -S '' -- ${(M)found:#*=}
     compadd -- ${found:#*=}
+    (( compstate[nmatches] ))
 }
 compdef _opsgate opsgate
 """
@@ -64,19 +66,13 @@ def script(args: argparse.Namespace) -> int:
 
 def complete(words: list[str]) -> int:
     """`words`: what was typed after `opsgate`, the last one being completed (maybe empty). One candidate a line."""
-    # A timer that ends the process, for nothing else also stops a name server that does not answer.
-    limit = threading.Timer(LIMIT_S, os._exit, (exits.OK,))
-    limit.daemon = True
-    limit.start()
     try:
         typed = _joined(words) or [""]
         for word in dict.fromkeys(_candidates(typed[:-1], typed[-1])):
             if word.startswith(typed[-1]) and _PLAIN.fullmatch(word):
                 print(word)
     except Exception:  # A prompt is no place for an error.
-        return exits.OK
-    finally:
-        limit.cancel()
+        pass
     return exits.OK
 
 
@@ -140,7 +136,14 @@ def _catalog(options: dict[str, str]) -> tuple[CommandView, ...]:
         ) as client:
             return await client.commands()
 
-    return asyncio.run(fetch())
+    # A timer that ends the process, for nothing else also stops a name server that does not answer.
+    limit = threading.Timer(LIMIT_S, os._exit, (exits.OK,))
+    limit.daemon = True
+    limit.start()
+    try:
+        return asyncio.run(fetch())
+    finally:
+        limit.cancel()
 
 
 def _arguments(catalog: Sequence[CommandView], words: list[str], current: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import NamedTuple
@@ -96,7 +97,7 @@ def _invocation_commands(add: Add, shared: argparse.ArgumentParser, output: argp
     _id(add("status", "invocations:status", "show one invocation as it is now", shared, output))
 
     history = add("history", "invocations:history", "list invocations, newest first", shared, output)
-    history.add_argument("--limit", type=int, default=20, help="how many at most (default 20)")
+    history.add_argument("--limit", type=_count, default=20, help="how many at most (default 20)")
     history.add_argument("--state", choices=STATES, help="only those in this state")
     history.add_argument("--service", default="", help="only those on this service")
 
@@ -161,7 +162,12 @@ def _output() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e7:
-        raise ValueError(text)
-    return value
+    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", text) or float(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; give one like 90 or 0.5")
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; give one from 1 to 99999")
+    return int(text)

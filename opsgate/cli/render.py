@@ -41,9 +41,9 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def say_json(value: Contract | Sequence[Contract] | dict[str, Any]) -> None:
-    """One line of pure ASCII JSON: nothing in it can move a terminal's cursor."""
-    say(json.dumps(_plain(value)))
+def say_json(value: Contract | dict[str, Any]) -> None:
+    """One line of pure ASCII JSON: nothing in it can move a terminal's cursor. Contracts may stand inside."""
+    say(json.dumps(value, default=_plain))
 
 
 def card(shown: Card) -> str:
@@ -116,9 +116,5 @@ def _dim(text: str) -> str:
     return f"\x1b[2m{text}\x1b[0m" if coloured() else text
 
 
-def _plain(value: Contract | Sequence[Contract] | dict[str, Any]) -> Any:
-    if isinstance(value, Contract):
-        return value.model_dump(mode="json", by_alias=True)
-    if isinstance(value, dict):
-        return {name: _plain(item) if isinstance(item, Contract) else item for name, item in value.items()}
-    return [_plain(item) for item in value]
+def _plain(value: Contract) -> dict[str, Any]:
+    return value.model_dump(mode="json", by_alias=True)

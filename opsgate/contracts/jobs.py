@@ -15,6 +15,11 @@ TASK_NAME = "opsgate.wake"
 """The one Celery task. Its keyword arguments are exactly the fields of WakeUp."""
 
 
+QUEUE = "opsgate"
+KEY_PREFIX = "opsgate:"
+"""The queue of the wake-up messages, and what stands before every key of the broker in Redis."""
+
+
 class WakeUp(Contract):
     """The broker message: which Job, the gateway's signed ticket for it, and the W3C trace context."""
 

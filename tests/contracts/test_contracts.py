@@ -16,8 +16,8 @@ from opsgate.contracts.base import Contract
 from tests.contracts.shapes import GOLDEN, SCHEMAS, SHAPES, as_file, schema
 
 REGENERATE = (
-    "If that is meant, run `python -m tests.contracts.regenerate`, look at the diff of tests/contracts/schemas, and say "
-    "it in CHANGELOG.md: everybody who reads or writes this shape is concerned."
+    "If that is meant, run `python -m tests.contracts.regenerate`, look at the diff of tests/contracts/schemas, and "
+    "say it in CHANGELOG.md: everybody who reads or writes this shape is concerned."
 )
 
 

@@ -94,7 +94,7 @@ class Postgres:
 def _start_postgres(port: int, folder: Path, account: str | None) -> Child:
     # fsync=off: a test kills processes, never the machine, and the page cache outlives a process.
     options = ["-p", str(port), "-h", "127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]
-    command = [program("postgres"), "-D", folder / "cluster", *options]
+    command: list[object] = [program("postgres"), "-D", folder / "cluster", *options]
     child = Child("PostgreSQL", command, folder / "postgres.log", account=account, stop_signal=SIGINT, cwd=folder)
 
     def ready() -> bool:
@@ -126,8 +126,15 @@ def postgres() -> Iterator[Postgres]:
         for path in (folder, password):
             shutil.chown(path, account)
     try:
-        options = ["-D", folder / "cluster", "-U", "opsgate_super", "--auth=scram-sha-256", f"--pwfile={password}"]
-        command = [program("initdb"), *options, "--no-sync", "--encoding=UTF8", "--locale=C"]
+        options: list[str | Path] = [
+            "-D",
+            folder / "cluster",
+            "-U",
+            "opsgate_super",
+            "--auth=scram-sha-256",
+            f"--pwfile={password}",
+        ]
+        command: list[str | Path] = [program("initdb"), *options, "--no-sync", "--encoding=UTF8", "--locale=C"]
         subprocess.run(command, check=True, capture_output=True, user=account, cwd=folder)
         port = free_port()
         server = Postgres(port, folder, account, _start_postgres(port, folder, account))

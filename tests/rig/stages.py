@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import secrets
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,7 @@ from pathlib import Path
 import httpx2
 
 from dev.policies import OpaServer
-from dev.processes import Child, answers, free_port
-from gateway.infra.store.migrate import upgrade
+from dev.processes import Child, answers, clean_environment, free_port
 from tests.rig.servers import GATEWAY_ROLE, OWNER, Postgres, Redis, postgres, prometheus, redis
 from tests.rig.tokens import Issuer, write_private_key
 
@@ -100,6 +99,9 @@ class ProductionStage(Stage):
     def token(self, person: str) -> str:
         return self.issuer.token(person)
 
+    def stop(self, name: str) -> None:
+        self.parts[name].stop()
+
     def start(self, name: str) -> Child:
         """Start a part (`gateway-1`, `gateway-2`, `worker`) again after it was stopped or killed, and wait for it."""
         env = self.environments[name]
@@ -108,11 +110,10 @@ class ProductionStage(Stage):
         return child if name == "worker" else child.wait_ready(lambda: answers(f"{env['OPSGATE_PUBLIC_URL']}/healthz"))
 
 
-def clean_environment() -> dict[str, str]:
-    """This process's environment without settings that a developer's shell may carry."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("OPSGATE_")} | {
-        name: os.environ[name] for name in ("OPSGATE_CACHE", "OPSGATE_OPA_MIRROR") if name in os.environ
-    }
+def _can_work(url: str) -> bool:
+    """Whether a gateway can decide, write down and hand over; a worker has said what it offers."""
+    answer = httpx2.get(f"{url}/readyz", trust_env=False).json()
+    return bool(answer["ready"] and answer["checks"]["workers"]["ok"])
 
 
 _numbers = itertools.count(1)
@@ -122,7 +123,17 @@ _numbers = itertools.count(1)
 def embedded(folder: Path) -> Iterator[EmbeddedStage]:
     """The embedded profile over a data folder of its own."""
     files, ready = Files(folder), folder / "ready.json"
-    command = [sys.executable, "-m", "dev", "--port", "0", "--data", folder / "data", "--ready-file", ready]
+    command: list[object] = [
+        sys.executable,
+        "-m",
+        "dev",
+        "--port",
+        "0",
+        "--data",
+        folder / "data",
+        "--ready-file",
+        ready,
+    ]
     command += ["--policies", files.policies, "--commands", files.commands, "--directory", files.directory]
     env = clean_environment() | {"OPSGATE_SLACK_SIGNING_SECRET": SLACK_SIGNING_SECRET}
     house = Child("the embedded profile", command, folder / "dev.log", env=env, cwd=ROOT)
@@ -172,17 +183,22 @@ def production(folder: Path) -> Iterator[ProductionStage]:
         sandbox.wait_ready(lambda: answers(f"{sandbox_url}/healthz"))
         stage.parts["sandbox"] = sandbox
         stage.postgres.create(database)
-        upgrade(stage.postgres.url(database, OWNER), GATEWAY_ROLE)
+        _migrate(stage)
         stage.environments = dict(_environments(stage, folder))
         for name in stage.environments:
             stage.start(name)
-            parts.callback(lambda name=name: stage.parts[name].stop())
-        for url in stage.urls:
-            stage.parts["gateway-1"].wait_ready(lambda url=url: answers(f"{url}/readyz"))
+            parts.callback(stage.stop, name)
+        stage.parts["worker"].wait_ready(lambda: all(map(_can_work, stage.urls)))
         yield stage
 
 
-def _environments(stage: ProductionStage, folder: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+def _migrate(stage: ProductionStage) -> None:
+    """As the owner of the database, who alone may change its schema; the gateway's role gets its rights."""
+    owner = {"OPSGATE_DATABASE_URL": stage.postgres.url(stage.database, OWNER), "OPSGATE_DATABASE_ROLE": GATEWAY_ROLE}
+    subprocess.run([sys.executable, "-m", "gateway", "migrate"], env=clean_environment() | owner, cwd=ROOT, check=True)
+
+
+def _environments(stage: ProductionStage, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The settings of every part of ours, as an operator would give them."""
     shared = clean_environment() | {
         "OPSGATE_WORKER_TOKEN": stage.worker_token,

@@ -26,7 +26,7 @@ class Issuer:
         public: dict[str, Any] = ECAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         self.jwks_file.write_text(json.dumps({"keys": [{**public, "kid": key_id, "use": "sig", "alg": "ES256"}]}))
         trusted = {"issuer": name, "audience": AUDIENCE, "jwks_file": str(self.jwks_file), "algorithms": ["ES256"]}
-        self.issuers_file.write_text(yaml.safe_dump([trusted]))
+        self.issuers_file.write_text(yaml.safe_dump({"issuers": [trusted]}))
 
     def token(self, person: str, ttl_s: int = 3600, **claims: Any) -> str:
         """A token for this person's id. `claims` add to or replace the usual ones; None leaves one out."""

@@ -36,7 +36,7 @@ def test_without_root_the_missing_servers_are_named_with_the_line_that_installs_
 ) -> None:
     """It stops before anything long starts."""
     monkeypatch.setattr(machine, "missing", lambda: ["postgresql", "redis-server"])
-    monkeypatch.setattr(machine.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(SystemExit) as stopped:
         machine.main()
     said = str(stopped.value)

@@ -67,7 +67,7 @@ def test_a_changed_policy_is_live_within_seconds(server: OpaServer) -> None:
 def test_a_broken_policy_leaves_the_old_one_live_and_says_where(server: OpaServer) -> None:
     """The status file has file, line and message; mending the file clears it."""
     before = status(server)
-    (server.policies / "gate.rego").write_text("package gateway.decision\n\nresult := \n")
+    (server.policies / "gate.rego").write_text("package gateway.decision\n\nresult := ))\n")
     soon(lambda: status(server)["error"].startswith("policies/gate.rego:3: "), True)
     assert result(server) == 1
     assert status(server)["revision"] == before["revision"] == server.live_revision()

@@ -95,10 +95,15 @@ class Rollout(Operation[Asked]):
             "from_version": rollout["from_version"],
             **rollout["params"],
         }
-        endings = {"succeeded": Succeeded, "failed": Failed, "cancelled": Cancelled}
-        if rollout["state"] in endings:
-            return endings[rollout["state"]](text, facts)
-        return Progressing(text, rollout["percent"], LOOK_EVERY_S)
+        match rollout["state"]:
+            case "succeeded":
+                return Succeeded(text, facts)
+            case "failed":
+                return Failed(text, facts)
+            case "cancelled":
+                return Cancelled(text, facts)
+            case _:
+                return Progressing(text, rollout["percent"], LOOK_EVERY_S)
 
 
 class Deploy(Rollout[VersionInput]):

@@ -1,6 +1,6 @@
 /** Draws the neutral message card. Refuses to add words of its own to what the gateway said, but for the state's name. */
 
-import { asLine, h } from "./dom.js";
+import { asLine, h, prose } from "./dom.js";
 
 const STATE_WORDS = { waiting: "Waiting", running: "Running", success: "Done", failure: "Problem", denied: "Not allowed" };
 
@@ -14,11 +14,11 @@ export function drawCard(card, { onButton, onExample, extra = [], quiet = false 
     h("header", {},
       h("h3", { "data-testid": "card-title" }, card.title),
       word && h("span", { class: "pill" }, word)),
-    card.text && h("p", { class: "card-text", "data-testid": "card-text" }, card.text),
+    card.text && h("p", { class: "card-text", "data-testid": "card-text" }, prose(card.text)),
     card.progress && drawProgress(card.progress, card.title),
     card.facts.length > 0 && h("dl", { class: "facts" },
       card.facts.map((fact) => h("div", {}, h("dt", {}, fact.label), h("dd", {}, fact.value)))),
-    card.bullets.length > 0 && h("ul", { class: "bullets" }, card.bullets.map((text) => h("li", {}, text))),
+    card.bullets.length > 0 && h("ul", { class: "bullets" }, card.bullets.map((text) => h("li", {}, prose(text)))),
     card.buttons.length > 0 && h("div", { class: "actions" }, card.buttons.map((button) => drawButton(button, onButton))),
     card.examples.length > 0 && h("div", { class: "examples" },
       card.examples.map((text) => drawExample(text, onExample))),

@@ -35,7 +35,10 @@ export class Chat {
     }
   }
 
-  /** A line that names an invocation is about it; any other answer with an invocation is that one's first card. */
+  /**
+   * A line that names an invocation is about it, and only points to its one card; any other answer with an invocation
+   * is that one's first card.
+   */
   settle(entry, answer) {
     const { invocation } = answer;
     const about = invocation && entry.line.split(/\s+/).some((word) => word.length > 7 && invocation.id.startsWith(word));
@@ -45,7 +48,8 @@ export class Chat {
       this.remove(entry);
       return;
     }
-    Object.assign(entry, { busy: false, card: answer.card, private: answer.private, about: invocation?.id });
+    const points = about && !answer.private && this.room.find(invocation.id)?.channel === entry.channel ? invocation.id : null;
+    Object.assign(entry, { busy: false, card: points ? null : answer.card, private: answer.private, about: invocation?.id, points });
     this.show(entry);
   }
 

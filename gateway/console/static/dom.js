@@ -17,19 +17,23 @@ export const byId = (id) => document.getElementById(id);
 /** A coloured circle with the initial; the colour follows the id, so that it is the same in every window. */
 export function avatar(person) {
   let sum = 0;
-  for (const letter of person.id) sum = (sum * 31 + letter.codePointAt(0)) % 997;
+  for (const letter of person.id) sum += letter.codePointAt(0);
   const initial = (Array.from(person.name || person.id)[0] ?? "?").toUpperCase();
   return h("span", { class: `avatar hue-${sum % 8}`, "aria-hidden": "true" }, initial);
 }
 
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+/** A sentence of the gateway, with what stands in backticks set as code. */
+export const prose = (text) => text.split(/`([^`]+)`/).map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const SECONDS = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hourCycle: "h23" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
 /** `at`: milliseconds since 1970. */
-export function clock(at) {
+export function clock(at, { seconds = false } = {}) {
   const date = new Date(at);
-  return h("time", { datetime: date.toISOString(), title: FULL.format(date) }, CLOCK.format(date));
+  return h("time", { datetime: date.toISOString(), title: FULL.format(date) }, (seconds ? SECONDS : CLOCK).format(date));
 }
 
 export function dayOf(at) {

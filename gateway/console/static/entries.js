@@ -4,7 +4,7 @@ import { drawCard } from "./cards.js";
 import { asLine, avatar, clock, dayOf, h } from "./dom.js";
 
 /**
- * `doing`: {press(entry, button), fill(line), openThread(entry), dismiss(entry)} and `replies(entry)`, a count.
+ * `doing`: {press(entry, button), fill(line), openThread(entry), dismiss(entry), goTo(key)} and `replies(entry)`, a count.
  * `within`: true in a thread, where cards offer no further thread.
  */
 export class EntryList {
@@ -79,6 +79,9 @@ export class EntryList {
   }
 
   answer(entry) {
+    if (entry.points) {
+      return h("button", { type: "button", class: "link", onclick: () => this.doing.goTo(entry.points) }, "See the card ›");
+    }
     if (!entry.card) return null;
     const asked = entry.invocation !== null;
     const again = entry.again && h("button", { type: "button", class: "button plain", onclick: entry.again }, "Try again");

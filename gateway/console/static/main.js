@@ -30,6 +30,7 @@ const doing = {
   press: (entry, button) => chat.press(entry, button),
   fill: (line) => composer.fill(line),
   openThread: (entry) => thread.open(entry),
+  goTo: (key) => list.shown.get(key)?.scrollIntoView({ block: "center", behavior: "smooth" }),
   dismiss: (entry) => { entry.note = null; display(entry); },
   replies: (entry) => room.replies(entry.key).length,
 };
@@ -57,6 +58,8 @@ function display(entry) {
 function takeOff(entry) {
   list.remove(entry.key);
   thread.replies?.remove(entry.key);
+  const root = room.find(entry.thread);
+  if (root) list.show(root);
 }
 
 function onChanged(entry, what) {
@@ -144,10 +147,16 @@ function onEvent(event) {
   }
 }
 
+/** Without the catalog one can still type; only nothing is completed. */
 async function readCommands() {
   const me = room.me;
-  const items = await all("/v1/commands");
-  if (room.me === me) commands = items;
+  try {
+    const items = await all("/v1/commands");
+    if (room.me === me) commands = items;
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    health.tell(`The commands could not be read, so nothing is completed. ${error.message}`);
+  }
 }
 
 /** Be whoever the token belongs to: nothing of the person before stays on the page. */
@@ -156,16 +165,25 @@ async function enter() {
   thread.close();
   room.clear();
   closeMenu();
+  document.body.dataset.live = "no";
   try {
     const me = await get("/v1/whoami");
     room.me = { id: me.id, name: me.name };
     byId("me").replaceChildren(avatar(room.me), h("span", { "data-person": me.id }, me.name));
     showChannel();
-    await Promise.all([readCommands(), readHistory(here())]);
+    if (matchMedia("(hover: hover)").matches) byId("line").focus(); // on a phone it would open the keyboard
+    commands = [];
+    readCommands();
+    await readHistory(here());
   } catch (error) {
     drawTrouble(error);
     return;
   }
+  follow();
+}
+
+function follow() {
+  let first = true;
   feed = new Feed({
     open: openFeed,
     onEvent,
@@ -173,6 +191,8 @@ async function enter() {
       health.connected();
       document.body.dataset.live = "yes";
       if (!resumed) readHistory(here()).catch(drawTrouble);
+      if (!first) readCommands(); // the gateway may have come back with another catalog
+      first = false;
     },
     onLost: () => {
       health.disconnected();

@@ -2,9 +2,10 @@
 
 /**
  * An entry is one typed line with its answer:
- * {key, at, channel, thread, who, line, invocation | null, card | null, private, busy, note, again}
+ * {key, at, channel, thread, who, line, invocation | null, card | null, private, busy, note, again, about, points}
  * `at`: milliseconds since 1970. `thread`: the invocation it was said under, or "". `note`: a private card below it.
- * `again`: call it to try the same action once more. An invocation's key is its id.
+ * `again`: call it to try the same action once more. `about`: the invocation an answer speaks of; `points`: the one whose
+ * card says it all. An invocation's key is its id.
  */
 export class Room {
   constructor() {

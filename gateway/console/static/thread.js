@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { drawCard } from "./cards.js";
-import { avatar, byId, clock, h } from "./dom.js";
+import { avatar, byId, clock, h, prose } from "./dom.js";
 import { EntryList } from "./entries.js";
 
 const VERDICTS = { allow: "Allowed", pending: "Allowed once others agree", deny: "Not allowed" };
@@ -49,7 +49,7 @@ export class Thread {
   update(entry = null) {
     const root = this.room.find(this.key);
     if (!root) return;
-    if (entry && entry.thread === this.key) this.replies.show(entry);
+    if (entry?.thread === this.key) this.replies.show(entry).scrollIntoView({ block: "nearest" });
     const { invocation } = root;
     const { onButton, onExample } = { onButton: (button) => this.doing.press(root, button), onExample: this.doing.fill };
     const note = root.note && h("div", { class: "answer note" }, h("p", { class: "only-you" }, "Only you can see this"),
@@ -89,7 +89,7 @@ export class Thread {
     for (const line of lines) {
       if (line.seq <= this.lastLine) continue;
       this.lastLine = line.seq;
-      this.log.append(h("li", { "data-seq": line.seq }, clock(Date.parse(line.at)), h("span", {}, line.text)));
+      this.log.append(h("li", { "data-seq": line.seq }, clock(Date.parse(line.at), { seconds: true }), h("span", {}, line.text)));
     }
     this.noLog.hidden = this.lastLine > 0;
     if (atEnd) this.log.scrollTop = this.log.scrollHeight;
@@ -102,7 +102,7 @@ function drawDecision(decision) {
   const met = decision.requirements.map(({ requirement, have, met: done }) =>
     h("li", { class: done ? "done" : null }, `${have} of ${requirement.quorum} from ${requirement.groups.join(" or ")}${done ? ", met" : ""}`));
   const rules = decision.grants.map((grant) => h("li", {}, "Rule ", h("code", {}, grant.rule)));
-  const reasons = decision.reasons.map((reason) => h("li", {}, reason.msg, " ", h("code", {}, reason.code)));
+  const reasons = decision.reasons.map((reason) => h("li", {}, prose(reason.msg), " ", h("code", {}, reason.code)));
   return h("section", { class: "part", "data-testid": "decision" },
     h("h3", {}, "Decision"),
     h("p", { class: "verdict" }, VERDICTS[decision.effect]),

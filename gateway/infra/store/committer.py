@@ -9,6 +9,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,10 +145,8 @@ class Committer:
         self._unsent += batch.records
         # A sink that fails now is found by the next batch, which is refused until it works again: the store has
         # these records already, so they are not lost and this batch may be answered.
-        try:
+        with suppress(OSError):
             self._send_unsent()
-        except OSError:
-            pass
         return answers
 
     def _flush(self, batch: Batch) -> None:

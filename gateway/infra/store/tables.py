@@ -1,4 +1,4 @@
-"""The tables. Times are unix nanoseconds; documents are JSON text; `audit` is append-only (the migration enforces it)."""
+"""The tables. Times are unix nanoseconds, documents JSON text; `audit` is append-only (the migration enforces it)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,107 @@
+# How answers are put together: deny > pending > allow > no rule = deny.
+package gateway_test.decision
+
+import data.gateway.decision
+import data.gateway_test.fixtures
+
+test_answer_has_the_agreed_shape if {
+	object.keys(fixtures.ask({})) == {
+		"schema", "effect", "request_hash", "reasons",
+		"grants", "require", "unmet", "obligations",
+	}
+	fixtures.ask({}).schema == "gateway.decision/v1"
+}
+
+test_answer_echoes_the_hash_it_is_about if fixtures.ask({}).request_hash == "sha256:aaa"
+
+test_allow_names_its_rule_and_owes_nothing if {
+	r := fixtures.ask({"resource": {"env": "staging"}})
+	r.effect == "allow"
+	r.grants == [{"rule": "developers_change_their_own"}]
+	r.obligations == []
+	fixtures.codes(r) == {"allowed"}
+}
+
+test_pending_says_who_is_asked_and_for_how_long if {
+	r := fixtures.ask({})
+	r.effect == "pending"
+	r.unmet == ["owner"]
+	fixtures.codes(r) == {"approval_needed"}
+	contains(fixtures.messages(r), "1 person from owners:api-service")
+	contains(fixtures.messages(r), "60 minutes")
+}
+
+test_no_rule_is_a_no if {
+	r := decision.result with input as fixtures.base
+		with data.gateway.members.allow as set()
+	r.effect == "deny"
+	fixtures.codes(r) == {"no_rule"}
+}
+
+test_a_team_may_allow_more if {
+	r := decision.result with input as object.union(fixtures.base, {"subject": {"groups": ["members"]}, "resource": {"env": "staging"}})
+		with data.gateway.teams.payments.allow as {{"rule": "payments_anybody"}}
+	r.effect == "allow"
+	r.grants == [{"rule": "payments_anybody"}]
+}
+
+test_a_team_can_never_allow_what_the_guard_denies if {
+	r := decision.result with input as object.union(fixtures.base, {"subject": {"kind": "bot"}})
+		with data.gateway.teams.payments.allow as {{"rule": "payments_everything"}}
+	fixtures.denied(r, "bot")
+	r.grants == []
+}
+
+test_a_team_can_never_let_an_outsider_in if {
+	r := decision.result with input as object.union(fixtures.base, {"subject": {"groups": []}})
+		with data.gateway.teams.payments.allow as {{"rule": "payments_everything"}}
+	fixtures.denied(r, "not_a_member")
+}
+
+test_a_team_can_never_skip_an_approval if {
+	r := decision.result with input as fixtures.base
+		with data.gateway.teams.payments.allow as {{"rule": "payments_everything"}}
+		with data.gateway.teams.payments.require as set()
+	r.effect == "pending"
+}
+
+test_a_team_has_no_say_about_targets_of_others if {
+	r := decision.result with input as object.union(fixtures.base, {"resource": {"team": "team:web", "env": "staging"}})
+		with data.gateway.teams.payments.allow as {{"rule": "payments_everything"}}
+		with data.gateway.teams.payments.deny as {{"code": "never", "msg": "Never."}}
+	r.effect == "deny"
+	fixtures.codes(r) == {"not_your_team"}
+}
+
+test_a_team_may_deny_ask_for_more_and_oblige if {
+	r := decision.result with input as fixtures.base
+		with data.gateway.teams.payments.deny as {{"code": "never", "msg": "Never."}}
+	fixtures.denied(r, "never")
+	more := {"id": "lead", "groups": ["payments-leads"], "quorum": 2, "ttl_s": 600}
+	s := decision.result with input as object.union(fixtures.base, {"resource": {"env": "staging"}})
+		with data.gateway.teams.payments.require as {more}
+		with data.gateway.teams.payments.obligations as {{"id": "notify", "groups": ["payments-leads"]}}
+	s.effect == "pending"
+	s.require == [more]
+	s.obligations == [{"id": "notify", "groups": ["payments-leads"]}]
+	contains(fixtures.messages(s), "2 people from payments-leads")
+}
+
+test_a_requirement_without_id_keeps_it_waiting if {
+	r := decision.result with input as object.union(fixtures.base, {"resource": {"env": "staging"}})
+		with data.gateway.teams.payments.require as {{"groups": ["security"]}}
+	r.effect == "pending"
+}
+
+test_a_denial_asks_nobody_for_approval if {
+	r := fixtures.ask({"freezes": [{"scope": "all", "reason": "x", "by": "carol", "from_ns": 0, "until_ns": 0}]})
+	r.require == []
+	r.unmet == []
+}
+
+test_long_messages_are_cut if {
+	long := concat("", [sprintf("%d,", [i]) | some i in numbers.range(1, 400)])
+	r := decision.result with input as fixtures.base
+		with data.gateway.teams.payments.deny as {{"code": "never", "msg": long}}
+	count(r.reasons[0].msg) == 500
+}

@@ -1,0 +1,111 @@
+# What the tests of the starter pack share: one complete question, small changes to it, and the answer.
+package gateway_test.fixtures
+
+import data.gateway.decision
+
+now := 1763989200000000000 # 2025-11-24T13:00:00Z, a Monday
+
+minute := 60000000000
+
+# Alice of payments deploys api-service to production; nobody has voted yet.
+base := {
+	"schema": "gateway.input/v1",
+	"phase": "request",
+	"tenant": "acme",
+	"now": {
+		"unix_ns": now,
+		"local": {"Europe/London": {"date": "2025-11-24", "weekday": "mon", "minute_of_day": 780}},
+	},
+	"policy": {"revision": "git:abc", "bundle_age_s": 1},
+	"subject": {
+		"id": "alice",
+		"kind": "human",
+		"tenant": "acme",
+		"verified": true,
+		"groups": ["members", "developers", "team:payments"],
+		"linked_ids": ["slack:T1:U1"],
+		"auth": {"method": "chat", "assurance": "verified", "mfa_at_ns": 0},
+		"via": {"adapter": "slack", "actor_chain": ["deploy-bot"]},
+	},
+	"action": {"name": "deploy", "effect": "write", "args": {"version": "1.4.2"}, "idempotent": true, "dry_run": false},
+	"resource": {
+		"service": "api-service",
+		"env": "production",
+		"tenant": "acme",
+		"owners": ["owners:api-service"],
+		"team": "team:payments",
+		"labels": {},
+		"exists": true,
+	},
+	"blast": {"targets": 1, "percent": null, "plan_digest": null, "deletes": null, "irreversible": null},
+	"context": {
+		"platform": "slack",
+		"channel": "C1",
+		"channel_kind": "public",
+		"thread": "",
+		"truncated": false,
+		"source_ip": null,
+	},
+	"ticket": null,
+	"request": {
+		"id": "inv_1",
+		"hash": "sha256:aaa",
+		"created_ns": now,
+		"reason": "",
+		"break_glass": {"requested": false, "reason": "", "incident": ""},
+	},
+	"approvals": [],
+	"freezes": [],
+	"recent": {"by_subject_1h": 0, "same_command_24h": 0, "running_on_resource": 0},
+}
+
+roles := {"member": ["members"], "developer": ["developers"], "security": ["security"]}
+
+# The answer to `base` with some fields changed (objects are merged, everything else replaced).
+ask(change) := answer(object.union(base, change))
+
+answer(question) := result if {
+	result := decision.result with input as question
+		with data.roles as roles
+		with data.open_environments as ["staging"]
+		with data.limits as {"targets": {"staging": 50, "production": 10}}
+		with data.hours as {}
+}
+
+# The answer once these votes are in.
+voted(votes) := ask({"approvals": votes})
+
+vote(person, groups) := {
+	"id": sprintf("vote_%s", [person]),
+	"decision": "approve",
+	"approver": {
+		"id": person,
+		"kind": "human",
+		"verified": true,
+		"groups": groups,
+		"assurance": "verified",
+		"on_behalf_of": null,
+	},
+	"platform": "slack",
+	"at_ns": now - minute,
+	"expires_ns": now + minute,
+	"request_hash": "sha256:aaa",
+	"policy_revision": "git:abc",
+	"requirement_digest": "sha256:ccc",
+	"revoked": false,
+}
+
+bob := vote("bob", ["members", "team:payments", "owners:api-service"])
+
+carol := vote("carol", ["members", "security"])
+
+no(given) := object.union(given, {"decision": "reject"})
+
+codes(result) := {reason.code | some reason in result.reasons}
+
+denied(result, code) if {
+	result.effect == "deny"
+	code in codes(result)
+}
+
+messages(result) := concat(" ", [reason.msg | some reason in result.reasons])

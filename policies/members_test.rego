@@ -1,0 +1,119 @@
+# Who may ask for what.
+package gateway_test.members
+
+import data.gateway_test.fixtures
+
+guest := {"subject": {"id": "dave", "groups": []}}
+
+security := {"subject": {"id": "carol", "groups": ["members", "security"]}}
+
+staging := {"resource": {"env": "staging"}}
+
+reading := {"action": {"name": "status", "effect": "read"}}
+
+action(name) := {"action": {"name": name}}
+
+migrating := {"action": {"name": "migrate", "effect": "destroy"}}
+
+test_members_read_everywhere if {
+	r := fixtures.ask(object.union(reading, security))
+	r.effect == "allow"
+	r.grants == [{"rule": "members_read"}]
+	r.require == []
+}
+
+test_members_read_targets_of_other_teams if {
+	fixtures.ask(object.union(reading, {"resource": {"team": "team:web"}})).effect == "allow"
+}
+
+test_guests_are_told_the_rule_what_is_needed_and_whom_to_ask if {
+	r := fixtures.ask(guest)
+	r.effect == "deny"
+	r.reasons == [{
+		"code": "not_a_member",
+		"msg": concat(" ", [
+			"You have no role here: `deploy` needs the role developer in team:payments.",
+			"Ask the owners of api-service (owners:api-service).",
+		]),
+	}]
+}
+
+test_guests_do_not_even_read if {
+	r := fixtures.ask(object.union(reading, guest))
+	fixtures.denied(r, "not_a_member")
+	contains(fixtures.messages(r), "`status` needs the role member")
+}
+
+test_developers_change_what_their_team_owns if fixtures.ask(staging).effect == "allow"
+
+test_changing_needs_the_role_developer if {
+	r := fixtures.ask(object.union(staging, {"subject": {"groups": ["members", "team:payments"]}}))
+	r.effect == "deny"
+	fixtures.codes(r) == {"role_missing"}
+	contains(fixtures.messages(r), "the role developer in team:payments")
+}
+
+test_changing_needs_the_owning_team if {
+	r := fixtures.ask(object.union(staging, {"subject": {"groups": ["members", "developers", "team:web"]}}))
+	r.effect == "deny"
+	fixtures.codes(r) == {"not_your_team"}
+	contains(fixtures.messages(r), "belongs to team:payments")
+}
+
+test_production_needs_one_owner if {
+	r := fixtures.ask({})
+	r.effect == "pending"
+	r.require == [{
+		"id": "owner", "groups": ["owners:api-service"], "quorum": 1, "ttl_s": 3600, "assurance": "verified",
+	}]
+}
+
+test_an_environment_nobody_listed_needs_one_too if {
+	fixtures.ask({"resource": {"env": "prod"}}).effect == "pending"
+	fixtures.ask({"resource": {"env": ""}}).effect == "pending"
+}
+
+test_an_owner_agrees_and_it_runs if {
+	r := fixtures.voted([fixtures.bob])
+	r.effect == "allow"
+	r.unmet == []
+	count(r.require) == 1
+}
+
+test_destroying_needs_an_owner_and_security_even_in_staging if {
+	r := fixtures.ask(object.union(migrating, staging))
+	r.effect == "pending"
+	{u | some u in r.unmet} == {"destroy_owner", "destroy_security"}
+	{requirement.ttl_s | some requirement in r.require} == {1800}
+	contains(fixtures.messages(r), "not the same person as for security")
+}
+
+test_destroying_runs_with_both if {
+	fixtures.ask(object.union(migrating, {"approvals": [fixtures.bob, fixtures.carol]})).effect == "allow"
+}
+
+test_security_freezes_and_unfreezes_at_once if {
+	every name in ["freeze", "unfreeze"] {
+		r := fixtures.ask(object.union(security, action(name)))
+		r.effect == "allow"
+		r.grants == [{"rule": "security_switches"}]
+		r.require == []
+	}
+}
+
+test_nobody_else_freezes_or_unfreezes if {
+	every name in ["freeze", "unfreeze"] {
+		r := fixtures.ask(action(name))
+		r.effect == "deny"
+		fixtures.codes(r) == {"security_only"}
+	}
+	r := fixtures.ask(object.union(guest, action("freeze")))
+	contains(fixtures.messages(r), "`freeze` needs the role security")
+}
+
+test_being_in_no_team_is_not_the_team_of_what_nobody_owns if {
+	r := fixtures.ask({"subject": {"groups": ["members", "developers", ""]}, "resource": {"team": "", "env": "staging"}})
+	fixtures.denied(r, "no_owner")
+	s := fixtures.ask(object.union(guest, {"resource": {"team": ""}}))
+	contains(fixtures.messages(s), "in the owning team")
+}

@@ -1,0 +1,173 @@
+# Which votes count, and when they are enough.
+package gateway_test.votes
+
+import data.gateway.votes
+import data.gateway_test.fixtures
+
+# Still waiting, and told why this vote did not help.
+useless(given, code) if {
+	r := fixtures.voted([given])
+	r.effect == "pending"
+	code in fixtures.codes(r)
+}
+
+changed(change) := object.union(fixtures.bob, change)
+
+owner := ["owners:api-service"]
+
+test_nobody_approves_their_own_command if useless(fixtures.vote("alice", owner), "self_approval")
+
+test_not_even_from_a_linked_account if useless(fixtures.vote("slack:T1:U1", owner), "self_approval")
+
+test_nor_by_whoever_acts_for_them if useless(fixtures.vote("deploy-bot", owner), "self_approval")
+
+test_nor_through_somebody_else if {
+	useless(changed({"approver": {"on_behalf_of": "alice"}}), "self_approval")
+	useless(changed({"approver": {"on_behalf_of": "slack:T1:U1"}}), "self_approval")
+}
+
+test_nobody_votes_for_another if useless(changed({"approver": {"on_behalf_of": "erin"}}), "vote_not_personal")
+
+test_only_people_with_a_linked_account_vote if {
+	useless(changed({"approver": {"verified": false}}), "vote_not_personal")
+	useless(changed({"approver": {"kind": "bot"}}), "vote_not_personal")
+	useless(changed({"approver": {"kind": "service"}}), "vote_not_personal")
+}
+
+test_a_vote_is_for_one_exact_command if useless(changed({"request_hash": "sha256:bbb"}), "vote_void")
+
+test_a_vote_taken_back_is_gone if useless(changed({"revoked": true}), "vote_void")
+
+test_a_vote_is_good_from_when_it_was_given_until_it_expires if {
+	useless(changed({"expires_ns": fixtures.now}), "vote_expired")
+	useless(changed({"at_ns": fixtures.now + 1}), "vote_expired")
+}
+
+test_a_vote_cannot_outlive_the_requirements_time if {
+	useless(changed({"at_ns": fixtures.now - (60 * fixtures.minute)}), "vote_not_eligible")
+	fixtures.voted([changed({"at_ns": fixtures.now - (59 * fixtures.minute)})]).effect == "allow"
+}
+
+test_only_the_asked_groups_count if useless(fixtures.carol, "vote_not_eligible")
+
+test_an_unproven_voter_does_not_count if useless(changed({"approver": {"assurance": "asserted"}}), "vote_not_eligible")
+
+test_an_older_policy_is_good_for_a_write_but_not_for_a_destroy if {
+	old := changed({"policy_revision": "git:old"})
+	fixtures.voted([old]).effect == "allow"
+	r := destroy([old, fixtures.carol])
+	r.effect == "pending"
+	r.unmet == ["destroy_owner"]
+}
+
+# ---- quorum ---------------------------------------------------------------------------
+
+destroy(given) := fixtures.ask({"action": {"name": "migrate", "effect": "destroy"}, "approvals": given})
+
+unmet(given) := {u | some u in destroy(given).unmet}
+
+both := fixtures.vote("erin", ["members", "owners:api-service", "security"])
+
+test_each_stage_is_met_by_its_own_people if {
+	unmet([fixtures.bob]) == {"destroy_security"}
+	unmet([fixtures.carol]) == {"destroy_owner"}
+	unmet([fixtures.bob, fixtures.carol]) == set()
+}
+
+test_one_person_fills_one_place if {
+	count(unmet([both])) == 1
+	destroy([both, both]).effect == "pending"
+	destroy([both, object.union(both, {"id": "vote_again", "platform": "terminal"})]).effect == "pending"
+}
+
+test_whoever_fits_both_goes_where_nobody_else_can if {
+	destroy([both, fixtures.bob]).effect == "allow"
+	destroy([both, fixtures.carol]).effect == "allow"
+}
+
+needs(id, group, quorum, other) := {
+	"id": id, "groups": [group], "quorum": quorum, "ttl_s": 3600,
+	"distinct_from": {"groups": [other], "quorum": 1},
+}
+
+all_met(requirements, given) if {
+	every requirement in requirements { met(requirement, requirements, given) }
+}
+
+met(requirement, requirements, given) if {
+	votes.met(requirement, requirements) with input as object.union(fixtures.base, {"approvals": given})
+}
+
+test_quorum_counts_people if {
+	two := {"id": "two", "groups": ["a"], "quorum": 2, "ttl_s": 3600}
+	not met(two, {two}, [fixtures.vote("p", ["a"]), fixtures.vote("p", ["a"])])
+	met(two, {two}, [fixtures.vote("p", ["a"]), fixtures.vote("q", ["a"])])
+}
+
+test_three_stages_need_three_people if {
+	three := {needs("x", "a", 1, "b"), needs("y", "b", 1, "c"), needs("z", "c", 1, "a")}
+	p := fixtures.vote("p", ["a", "b", "c"])
+	q := fixtures.vote("q", ["a", "b", "c"])
+	not all_met(three, [p, q])
+	all_met(three, [p, q, fixtures.vote("r", ["c"])])
+}
+
+test_larger_quorums_of_two_stages_share_nobody if {
+	stages := {needs("x", "a", 2, "b"), needs("y", "b", 1, "a")}
+	p := fixtures.vote("p", ["a", "b"])
+	q := fixtures.vote("q", ["a", "b"])
+	not all_met(stages, [p, q])
+	all_met(stages, [p, q, fixtures.vote("r", ["a"])])
+	not all_met(stages, [p, fixtures.vote("r", ["b"]), fixtures.vote("s", ["b"])])
+}
+
+test_requirements_that_do_not_mind_may_share_a_person if {
+	free := {
+		{"id": "x", "groups": ["a"], "quorum": 1, "ttl_s": 3600},
+		{"id": "y", "groups": ["b"], "quorum": 1, "ttl_s": 3600},
+	}
+	all_met(free, [fixtures.vote("p", ["a", "b"])])
+}
+
+test_a_requirement_can_ask_for_a_stronger_sign_in if {
+	strict := {"id": "x", "groups": ["a"], "quorum": 1, "ttl_s": 3600, "assurance": "oidc_mfa"}
+	weak := fixtures.vote("p", ["a"])
+	not met(strict, {strict}, [weak])
+	met(strict, {strict}, [object.union(weak, {"approver": {"assurance": "oidc_mfa"}})])
+}
+
+test_a_requirement_can_never_ask_for_less_than_proven if {
+	loose := {"id": "x", "groups": ["a"], "quorum": 1, "ttl_s": 3600, "assurance": "asserted"}
+	not met(loose, {loose}, [object.union(fixtures.vote("p", ["a"]), {"approver": {"assurance": "asserted"}})])
+}
+
+# ---- veto -------------------------------------------------------------------------------
+
+test_one_no_is_enough if {
+	r := fixtures.voted([fixtures.bob, fixtures.no(fixtures.vote("erin", owner))])
+	fixtures.denied(r, "rejected")
+	contains(fixtures.messages(r), "owners:api-service")
+}
+
+test_security_may_always_say_no if {
+	r := fixtures.ask({"resource": {"env": "staging"}, "approvals": [fixtures.no(fixtures.carol)]})
+	fixtures.denied(r, "rejected")
+}
+
+test_a_no_does_not_expire if {
+	late := object.union(fixtures.no(fixtures.carol), {"expires_ns": 1})
+	fixtures.denied(fixtures.voted([late]), "rejected")
+}
+
+test_people_who_are_not_asked_cannot_block if {
+	fixtures.voted([fixtures.bob, fixtures.no(fixtures.vote("dave", ["members"]))]).effect == "allow"
+}
+
+test_a_no_must_be_real_too if {
+	every change in [
+		{"request_hash": "sha256:bbb"}, {"revoked": true},
+		{"approver": {"verified": false}}, {"approver": {"kind": "bot"}},
+	] {
+		fixtures.voted([fixtures.bob, object.union(fixtures.no(fixtures.carol), change)]).effect == "allow"
+	}
+}
