@@ -31,7 +31,7 @@ check: setup ## Format, lint, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## Measure the gate against a null endpoint; prints a table, keeps JSON in artifacts/
+bench: setup ## Measure the gate against a null endpoint; prints a table, keeps bench/results.json and the table in docs/performance.md
 	$(BIN)/python -m bench
 
 lock: setup ## Resolve requirements.lock again (hashes, no download addresses)

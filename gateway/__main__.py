@@ -1,18 +1,21 @@
-"""`python -m gateway` runs the gateway; `python -m gateway migrate` brings the database to this version's schema."""
+"""`python -m gateway` runs the gateway, `… migrate` mends the schema, `… check` reads the files."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import uvicorn
 from pydantic import ValidationError
 
-from gateway.infra.files import BadFiles
+from gateway.domain.arguments import parse
+from gateway.domain.errors import Mistake
+from gateway.infra.files import BadFiles, load_catalog, load_directory
 from gateway.infra.store import migrate
 from gateway.infra.telemetry import set_up_logs
 from gateway.main import create_app
-from gateway.settings import Settings, explain
+from gateway.settings import ROOT, Settings, explain
 from gateway.wiring import CannotStart
 
 
@@ -24,6 +27,8 @@ def main(arguments: list[str]) -> int:
             return 2
         migrate.upgrade(url, os.environ.get("OPSGATE_DATABASE_ROLE", ""))
         return 0
+    if arguments == ["check"]:
+        return check()
     try:
         settings = Settings()
         set_up_logs(settings.log_level)
@@ -38,6 +43,26 @@ def main(arguments: list[str]) -> int:
         print(f"Opsgate cannot start. {problem}", file=sys.stderr)
         return 2
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False)
+    return 0
+
+
+def check() -> int:
+    """Reads the command files and the directory as a gateway would; prints every problem, or what was found."""
+    folder = Path(os.environ.get("OPSGATE_COMMANDS_DIR", ROOT / "commands"))
+    people = Path(os.environ.get("OPSGATE_DIRECTORY_FILE", ROOT / "examples" / "acme" / "directory.yaml"))
+    try:
+        directory, catalog = load_directory(people), load_catalog(folder)
+        for command in catalog.commands:
+            for example in command.examples:
+                parse(example, catalog, directory)
+    except BadFiles as bad:
+        print("\n".join(bad.problems), file=sys.stderr)
+        return 1
+    except Mistake as mistake:
+        print(f"An example does not parse: {mistake.detail}", file=sys.stderr)
+        return 1
+    for command in catalog.commands:
+        print(f"{command.name:12} {command.effect.value:8} {command.operation:22} {command.usage()}")
     return 0
 
 

@@ -46,8 +46,9 @@ def log_json(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [lines]
     root.setLevel(level)
-    # A line for every heartbeat would drown what matters.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    # A line for every heartbeat and message would drown the runner's own, which name the Invocation.
+    for name in ("httpx2", "celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def send_traces(endpoint: str, worker: str) -> None:

@@ -66,7 +66,7 @@ async def worker_of(house: HouseDep, credentials: Annotated[Any, Depends(_worker
 
 WorkerDep = Depends(worker_of)
 KeyHeader = Annotated[
-    str | None,
+    str,
     Header(
         alias="Idempotency-Key",
         min_length=1,
@@ -109,16 +109,12 @@ class Posted:
 
 
 async def posted(
-    request: Request, house: House, caller: Caller, body: BaseModel, evidence: Evidence | None, key: str | None
+    request: Request, house: House, caller: Caller, body: BaseModel, evidence: Evidence | None, key: str
 ) -> Posted:
-    """Raises Refused: nobody proven, no key, or the same key is being worked on."""
+    """Raises Refused when nobody is proven."""
     asker, proven = identify.asker(caller, evidence, house.evidence, house.directory.value, house.gate.clock.now_ns())
     # A platform's retry is the same delivery whatever key the adapter made up: its signature is the key.
     used = proven.key if proven else key
-    if not used:
-        raise Refused(
-            Code.KEY_MISSING, 400, "Send an `Idempotency-Key` header: a new random text for each thing you ask."
-        )
     route = f"{request.method} {request.scope['path']}"
     fingerprint = digest(body.model_dump(mode="json", exclude={"evidence"}))
     return Posted(house, asker, proven, f"{asker.id} {route}", used, fingerprint)

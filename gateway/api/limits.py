@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.api.problems import answer, make
+from gateway.api.problems import answer, defect, make
 from gateway.infra.telemetry import Telemetry
 from opsgate.contracts.problems import Code
 
@@ -40,7 +40,7 @@ class Limits:
             return
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"}
         with self._telemetry.span(f"{scope['method']}", headers) as span:
-            status = 500
+            status = 0
 
             async def counted(message: Message) -> None:
                 nonlocal status
@@ -59,7 +59,13 @@ class Limits:
             if refused is not None:
                 await answer(refused)(scope, receive, counted)
             else:
-                await self._app(scope, _again(body or b"", receive), counted)
+                try:
+                    await self._app(scope, _again(body or b"", receive), counted)
+                except Exception as error:
+                    # Here, inside the span, so that the answer carries the trace id it speaks of.
+                    if status:
+                        raise
+                    await defect(error)(scope, receive, counted)
             route = getattr(scope.get("route"), "path", "unmatched")
             span.update_name(f"{scope['method']} {route}")
             self._telemetry.answers.labels(scope["method"] if route != "unmatched" else "-", route, status).inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import structlog
@@ -28,6 +29,7 @@ _TITLES = {
     500: "A defect of Opsgate",
     503: "Not available now",
 }
+_KEY = ("header", "Idempotency-Key")
 _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -65,16 +67,31 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _shape(_: Request, error: RequestValidationError) -> JSONResponse:
+        if any(e["type"] == "missing" and e["loc"] == _KEY for e in error.errors()):
+            words = "Send an `Idempotency-Key` header: a new random text for each thing you ask."
+            return answer(make(400, Code.KEY_MISSING, words))
         errors = tuple(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"[:300] for e in error.errors()[:20])
         return answer(make(422, Code.BAD_INPUT, "The request has another shape than the API takes.", errors=errors))
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, Code.BAD_INPUT)
-        return answer(make(error.status_code, code, str(error.detail)), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers.update(_allow(app, request.url.path))
+        return answer(make(error.status_code, code, str(error.detail)), headers)
 
-    @app.exception_handler(Exception)
-    async def _defect(_: Request, error: Exception) -> JSONResponse:
-        log.error("defect", kind=type(error).__name__, exc_info=error)
-        words = "Opsgate made a mistake; nothing more is known to have been done. Tell the operator the trace id."
-        return answer(make(500, Code.INTERNAL, words))
+
+def _allow(app: FastAPI, path: str) -> dict[str, str]:
+    """Every method of a path: the router knows only those of the first route it found there."""
+    for template, operations in app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path):
+            return {"Allow": ", ".join(sorted(method.upper() for method in operations))}
+    return {}
+
+
+def defect(error: Exception) -> JSONResponse:
+    """The answer to what should not have happened; the log has the rest."""
+    log.error("defect", kind=type(error).__name__, exc_info=error)
+    words = "Opsgate made a mistake; nothing more is known to have been done. Tell the operator the trace id."
+    return answer(make(500, Code.INTERNAL, words))

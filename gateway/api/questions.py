@@ -81,11 +81,13 @@ async def read_audit(
     house: HouseDep,
     who: PersonDep,
     writer: Annotated[str | None, Query(max_length=63)] = None,
-    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    after: Annotated[str, Query(pattern=r"^([a-z0-9][a-z0-9.-]{0,62}:[0-9]{1,15})?$")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> Page[AuditRecord]:
-    """Audit records, oldest first, of one writer's chain or of all. Needs membership in security, or ownership."""
+    """Audit records, chain by chain, oldest first; `after` is the last page's `next`. For security and owners."""
     if not any(g == explain.SECURITY or g.startswith("owners:") for g in who.principal.groups):
         raise Refused(Code.FORBIDDEN, 403, "Only members of security and owners may read the audit log.")
-    rows = await house.store.audit(writer, after, limit + 1)
-    return Page(items=tuple(rows[:limit]), next=str(rows[limit - 1].seq) if len(rows) > limit else None)
+    chain, _, seq = after.partition(":")
+    rows = await house.store.audit(writer, (chain, int(seq or 0)), limit + 1)
+    more = rows[limit - 1] if len(rows) > limit else None
+    return Page(items=tuple(rows[:limit]), next=f"{more.writer}:{more.seq}" if more else None)

@@ -184,7 +184,7 @@ def _value(command: Command, param: Param, raw: Any, directory: Directory) -> An
             raise wrong("true or false")
         return text.lower() in _TRUE
     if param.type in ("integer", "duration"):
-        return _number(param, text, wrong)
+        return _number(param, raw if isinstance(raw, int) and not isinstance(raw, bool) else text, wrong)
     known = _known(param, directory)
     if known is not None:
         if text not in known:

@@ -19,10 +19,9 @@ _LOOKALIKES = str.maketrans(
         "―": "--",
         **dict.fromkeys("‐‑‒–−", "-"),
         "\t": " ",
-        # Invisible: zero width, joiners, marks of writing direction, soft hyphen, byte order mark.
-        **dict.fromkeys(
-            [0x00AD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)], None
-        ),
+        # Invisible: soft hyphen, marks of writing direction, zero width, joiners, byte order mark, annotations, tags.
+        **dict.fromkeys([0x00AD, 0x061C, 0x180E, 0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080)], None),
+        **dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)], None),
     }
 )
 

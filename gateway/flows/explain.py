@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.domain.arguments import Asked
+from gateway.domain.arguments import bind
 from gateway.domain.catalog import Command, Param
 from gateway.domain.directory import Asker, Directory
-from gateway.domain.errors import Refused
+from gateway.domain.errors import Mistake, Refused
 from gateway.domain.invocation import Invocation
 from gateway.domain.words import missing, sentence, what_to_do_about
 from gateway.flows.gate import Gate
@@ -80,8 +80,12 @@ async def _best(gate: Gate, command: Command, who: Asker, environment: str, dire
     order = (Verdict.ALLOW, Verdict.PENDING, Verdict.DENY)
     verdict = Verdict.DENY
     for service in services if "{" in command.target.service else [command.target.service]:
-        args = {p.name: typical(p, directory, environment, service) for p in command.params}
-        inv = draft(gate, Asked(command, args, ""), who, ChatContext(), "")
+        given = {p.name: typical(p, directory, environment, service) for p in command.params if _matters(p)}
+        try:
+            asked = bind(command, {n: v for n, v in given.items() if v}, "", directory)
+        except Mistake:
+            continue
+        inv = draft(gate, asked, who, ChatContext(), "")
         decision = (await gate.ask(inv, "request", who)).decision
         verdict = min(verdict, decision.effect, key=order.index)
         if verdict is Verdict.ALLOW:
@@ -89,26 +93,32 @@ async def _best(gate: Gate, command: Command, who: Asker, environment: str, dire
     return verdict
 
 
-def typical(param: Param, directory: Directory, environment: str, service: str) -> object:
-    """A value of the right type that exists, to ask the policy with."""
+def _matters(param: Param) -> bool:
+    """Only what must be given and what makes the target; the rest keeps its default."""
+    return param.required or param.type in ("environment", "service")
+
+
+def typical(param: Param, directory: Directory, environment: str, service: str) -> str:
+    """A value that exists, as it would be typed, to ask the policy with."""
     match param.type:
         case "environment":
-            return environment or None
+            return environment
         case "service":
             return service
         case "enum":
             return param.choices[0]
-        case "integer" | "duration":
-            return param.default if param.default is not None else param.min or 1
+        case "integer":
+            return str(param.min if param.min is not None else 1)
+        case "duration":
+            return f"{param.min or 60}s"
         case "boolean":
-            return False
+            return "false"
         case "person":
             return directory.people[0].id if directory.people else ""
         case "version":
-            entry = directory.service(service)
-            return entry.latest if entry and entry.latest else "1.0.0"
+            return "latest" if (entry := directory.service(service)) and entry.latest else "1.0.0"
         case _:
-            return param.default
+            return "x"
 
 
 def _param(param: Param, directory: Directory) -> ParamView:

@@ -51,7 +51,7 @@ def _told(report: Report) -> str:
     if not report.count:
         return "\n".join([*out, "There is no audit record in it: nothing was verified. Check the file."])
     if report.ok:
-        return "\n".join([*out, f"The audit log holds: {report.count} records in {len(report.chains)} chains."])
+        return "\n".join([*out, f"The audit log holds. Records: {report.count}, chains: {len(report.chains)}."])
     return "\n".join(
         [*out, "THE AUDIT LOG DOES NOT HOLD. Keep this copy, compare it with the other sink, and tell security."]
     )

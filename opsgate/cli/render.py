@@ -71,22 +71,13 @@ def progress(shown: Progress) -> str:
 
 
 def what_if(answer: WhatIf) -> Card:
-    """The card of a decision that was only asked for."""
+    """The card of a decision that was only asked for. What the explanation says already is not said twice."""
     tone, would = _VERDICT[answer.decision.effect]
-    needs = (
-        f"{status.requirement.quorum - status.have} more of {' or '.join(status.requirement.groups)}"
-        for status in answer.decision.requirements
-        if not status.met
-    )
     return Card(
         tone=tone,
         title=f"{answer.text}: {would}",
         text=answer.explanation,
-        bullets=(
-            *(f"{reason.msg} ({reason.code})" for reason in answer.decision.reasons),
-            *(f"allowed by {grant.rule}" for grant in answer.decision.grants),
-            *(f"needs approval: {need}" for need in needs),
-        ),
+        bullets=tuple(r.msg for r in answer.decision.reasons if r.msg not in answer.explanation),
         footer=f"for {answer.person}, policy {answer.decision.revision}; nothing was run",
     )
 

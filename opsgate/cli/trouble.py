@@ -36,7 +36,7 @@ def _refused(error: GatewayRefused) -> str:
     problem = error.problem
     parts = [problem.detail, *problem.errors]
     if problem.suggestion:
-        parts.append(f"Did you mean: {problem.suggestion}")
+        parts.append(f"Try: {problem.suggestion}")
     elif problem.examples:
         parts.append(f"For example: {problem.examples[0]}")
     if error.retry_after_s:

@@ -241,7 +241,7 @@ def test_what_audit_export_prints_verifies(gateway: StubGateway, enter: Type, tm
     assert [json.loads(line) for line in exported.out.splitlines()] == records()
     (tmp_path / "audit.jsonl").write_text(exported.out)
     typed = enter(f"audit verify {tmp_path / 'audit.jsonl'}")
-    assert (typed.code, "The audit log holds: 2 records" in typed.out) == (0, True)
+    assert (typed.code, "The audit log holds. Records: 2, chains: 1." in typed.out) == (0, True)
 
 
 def test_audit_verify_reads_the_gateway_when_no_file_is_named(gateway: StubGateway, enter: Type) -> None:
@@ -277,7 +277,7 @@ def test_an_empty_audit_file_is_not_called_good(enter: Type, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
     [
-        (problem("bad_command", 422, "There is no deplyo.", suggestion="deploy x"), 2, "Did you mean: deploy x"),
+        (problem("bad_command", 422, "There is no deplyo.", suggestion="deploy x"), 2, "Try: deploy x"),
         (problem("bad_command", 422, "No version.", examples=["deploy a b"]), 2, "For example: deploy a b"),
         (problem("unauthenticated", 401, "The token has expired."), 3, "expired"),
         (problem("forbidden", 403, "Only security may."), 3, "Only security may."),

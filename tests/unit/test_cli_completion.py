@@ -157,7 +157,8 @@ def test_the_bash_script_completes_in_a_real_bash(
     words = [piece for word in line.split(" ") for piece in word.replace("=", " = ").split(" ") if piece or not word]
     press = f"""
         source {script}
-        COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1} COMP_LINE={shlex.quote(line)} COMP_POINT={len(line)}
+        COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}
+        COMP_LINE={shlex.quote(line)} COMP_POINT={len(line)}
         _opsgate opsgate
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -172,7 +171,7 @@ def test_a_refusal_carries_the_fleets_words(operations: dict[str, Operation[Any]
 def test_a_service_name_cannot_leave_its_place_in_the_address(operations: dict[str, Operation[Any]]) -> None:
     """Whatever comes as a name stays one segment of the path."""
     logs = operations["sandbox.logs"]
-    with pytest.raises(ConnectorError, match="Not Found|no service|404"):
+    with pytest.raises(ConnectorError, match=r"404|no service"):
         logs.follow(Told().run("inv_x"), logs.input(service="../../faults?x=", environment="production"), {})
 
 
@@ -211,11 +210,11 @@ def test_a_lost_answer_to_start_does_not_run_it_twice(
     runner = Runner(gateway, operations, "worker-a")
     process.fault(lose_answer=True)
     runner.wake(WAKE)
-    assert gateway.reported[-1].result == "running"
-    assert gateway.reported[-1].handle is None
     process.heal()
     runner.wake(WAKE)
-    assert gateway.reported[-1].handle is not None
+    first, second = gateway.reported
+    assert (first.result, first.handle) == ("running", None)
+    assert second.handle is not None
     assert process.effects(correlation_id) == 1
     assert process.client.get("/v1/effects").json()["asked"][correlation_id] == 1
 

@@ -277,7 +277,7 @@ class TestTrouble:
 
 
 class TestLease:
-    def test_it_is_renewed_while_a_call_is_in_flight_and_lines_go_along(self) -> None:
+    def test_it_is_renewed_while_a_call_is_in_flight_and_lines_go_along(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every third of the lease; the look below ends when it was renewed twice."""
         gateway = FakeGateway(claim("follow", lease_s=1))
         enough = Event()
@@ -297,7 +297,7 @@ class TestLease:
                 enough.set()
             return answer
 
-        gateway.progress = progress  # type: ignore[method-assign]
+        monkeypatch.setattr(gateway, "progress", progress)
         Runner(gateway, {work.name: work}, "worker-a").wake(WAKE)
         assert gateway.told[0].lines == ("still copying",)
         assert gateway.reported[0].lines == ()

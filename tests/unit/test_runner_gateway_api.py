@@ -104,7 +104,7 @@ def test_a_busy_gateway_is_asked_again_with_growing_pauses(
 def test_it_gives_up_after_a_few_tries(server: Server, api: GatewayApi, pauses: list[float]) -> None:
     """Somebody is woken again later."""
     server.answers = [(503, {"detail": "store away"})] * 4
-    with pytest.raises(GatewayTrouble, match="answered 503 to claims: .*store away"):
+    with pytest.raises(GatewayTrouble, match=r"answered 503 to claims: .*store away"):
         api.claim(CLAIM)
     assert len(pauses) == 3
 

@@ -39,7 +39,11 @@ const thread = new Thread({ room, doing });
 const world = () => ({ commands, open: room.open(here()).map(({ key, card }) => ({ id: key, title: card.title })) });
 const composer = new Composer(byId("composer"), {
   world,
-  send: (line) => { chat.say(line, here()); toEnd(); },
+  send: (line) => {
+    if (!room.me) return composer.fill(line); // nobody is here yet to say it
+    chat.say(line, here());
+    return toEnd();
+  },
 });
 new Composer(byId("reply"), { world, send: (line) => chat.say(line, here(), thread.key) });
 
@@ -166,11 +170,11 @@ async function enter() {
   room.clear();
   closeMenu();
   document.body.dataset.live = "no";
+  showChannel();
   try {
     const me = await get("/v1/whoami");
     room.me = { id: me.id, name: me.name };
     byId("me").replaceChildren(avatar(room.me), h("span", { "data-person": me.id }, me.name));
-    showChannel();
     if (matchMedia("(hover: hover)").matches) byId("line").focus(); // on a phone it would open the keyboard
     commands = [];
     readCommands();
@@ -203,6 +207,7 @@ function follow() {
 }
 
 async function start() {
+  showChannel();
   try {
     await settle(enter);
   } catch (error) {

@@ -47,11 +47,11 @@ function drawPersona(person, be) {
 }
 
 function signIn(onChange) {
-  byId("sign-in").addEventListener("submit", (event) => {
+  byId("sign-in").onsubmit = (event) => {
     event.preventDefault();
     session.signIn(byId("token").value.trim());
     byId("token").value = "";
     onChange();
-  });
+  };
   if (!session.token) document.body.dataset.menu = "open";
 }

@@ -180,9 +180,10 @@ class SqlStore:
         rows = await self._read(lambda connection: connection.execute(pick.order_by(c.seq).limit(limit)).all())
         return [LogRow(r.seq, r.at_ns, r.text) for r in rows]
 
-    async def audit(self, writer: str | None, after: int, limit: int) -> list[AuditRecord]:
+    async def audit(self, writer: str | None, after: tuple[str, int], limit: int) -> list[AuditRecord]:
         c = t.audit.c
-        pick = select(t.audit).where(c.seq > after).order_by(c.writer, c.seq).limit(limit)
+        beyond = or_(c.writer > after[0], and_(c.writer == after[0], c.seq > after[1]))
+        pick = select(t.audit).where(beyond).order_by(c.writer, c.seq).limit(limit)
         if writer is not None:
             pick = pick.where(c.writer == writer)
         rows = await self._read(lambda connection: connection.execute(pick).mappings().all())
