@@ -11,8 +11,9 @@ import opsgate
 from gateway.api import invocations, problems, questions, system, workers
 from gateway.api.limits import Limits
 from gateway.console.pages import console_router
+from gateway.house import House
 from gateway.settings import Settings
-from gateway.wiring import House, build
+from gateway.wiring import build
 from opsgate.contracts.problems import Problem
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
-
-import structlog
 
 from gateway.domain.catalog import Catalog
 from gateway.domain.directory import Directory
-from gateway.domain.errors import GateError, Unavailable
-from gateway.flows import reconcile, relay
 from gateway.flows.feed import FeedHub
-from gateway.flows.gate import WORKER_FRESH_NS, Gate
+from gateway.flows.gate import Gate
+from gateway.house import House
 from gateway.infra import jwt, redis
 from gateway.infra.broker import CeleryDispatcher
 from gateway.infra.files import Watched, load_catalog, load_directory
@@ -29,8 +21,6 @@ from gateway.infra.store.store import SqlStore
 from gateway.infra.telemetry import Telemetry
 from gateway.settings import Settings
 
-log = structlog.get_logger("opsgate.gateway")
-
 
 class CannotStart(Exception):
     """A setting or a part is not right; the text says what to do."""
@@ -39,139 +29,6 @@ class CannotStart(Exception):
 class SystemClock:
     def now_ns(self) -> int:
         return time.time_ns()
-
-
-@dataclass
-class House:
-    """Everything a running gateway holds."""
-
-    settings: Settings
-    gate: Gate
-    store: SqlStore
-    policy: OpaPolicy
-    tokens: jwt.JwtTokens
-    keys: jwt.KeyRing
-    evidence: SlackEvidence
-    feed: FeedHub
-    telemetry: Telemetry
-    catalog: Watched[Catalog]
-    directory: Watched[Directory]
-    limits: redis.RedisLimits
-    bus: redis.RedisBus
-    dispatcher: CeleryDispatcher
-    work: asyncio.Event = field(default_factory=asyncio.Event)
-    _loops: list[asyncio.Task[None]] = field(default_factory=list)
-
-    async def open(self) -> None:
-        await self.policy.open()
-        for loop in (self.feed.run, self._relay, self._reconcile, self._refresh):
-            self._loops.append(asyncio.create_task(loop(), name=loop.__qualname__))
-
-    async def close(self) -> None:
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        await self.policy.close()
-        await self.bus.close()
-        self.dispatcher.close()
-        await asyncio.to_thread(self.store.close)
-        self.telemetry.close()
-
-    async def _relay(self) -> None:
-        async def once() -> None:
-            try:
-                while await relay.relay(self.gate):
-                    pass
-            except Unavailable as problem:
-                relay.note(self.gate, problem)
-                raise
-            relay.note(self.gate, None)
-
-        while True:
-            await _survive(once)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.work.wait(), 0.25)
-            self.work.clear()
-
-    async def _reconcile(self) -> None:
-        while True:
-            await asyncio.sleep(1)
-            await _survive(lambda: reconcile.reconcile(self.gate))
-
-    async def _refresh(self) -> None:
-        while True:
-            await asyncio.sleep(0.5)
-            for name, watched in (("catalog", self.catalog), ("directory", self.directory)):
-                if watched.refresh():
-                    log.info("reloaded", what=name)
-                if watched.problems:
-                    self.gate.system.problems[name] = (
-                        f"The {name} on disk is broken, so the old one stays in force: {'; '.join(watched.problems)}"
-                    )
-                else:
-                    self.gate.system.problems.pop(name, None)
-
-    # ---- readiness --------------------------------------------------------------------------------------------
-
-    async def readiness(self) -> dict[str, Any]:
-        """What works: `ready` when commands can be decided and written down."""
-        checks = {"store": await self._store_check(), "policy": _check(await self.policy.ready())}
-        required = all(c["ok"] for c in checks.values())
-        checks["policy_files"] = self._policy_files()
-        for part in ("catalog", "directory", "broker"):
-            checks[part] = _check(self.gate.system.problems.get(part, ""))
-        checks["redis"] = _check(
-            "" if self.limits.working else "Redis is gone: limits are not counted, feeds are slower"
-        )
-        checks["workers"] = _check(await self._workers() if checks["store"]["ok"] else "not known")
-        self.telemetry.problems.set(sum(not c["ok"] for c in checks.values()))
-        return {"ready": required, "revision": self.policy.revision, "checks": checks}
-
-    async def _store_check(self) -> dict[str, Any]:
-        try:
-            await self.store.alive()
-        except GateError as problem:
-            return _check(problem.detail)
-        return _check("")
-
-    def _policy_files(self) -> dict[str, Any]:
-        path = self.settings.policy_status_file
-        if path is None:
-            return _check("")
-        try:
-            status = json.loads(path.read_text())
-        except (OSError, ValueError):
-            return _check("")
-        error = status.get("error")
-        return _check(f"A policy file is broken, so the old policy stays live: {error}" if error else "")
-
-    async def _workers(self) -> str:
-        offers = await self.store.offers()
-        now_ns = self.gate.clock.now_ns()
-        fresh = {name for name, (_, seen) in offers.items() if now_ns - seen < WORKER_FRESH_NS}
-        wanted = {c.operation for c in self.catalog.value.commands if not c.operation.startswith("gateway.")}
-        if not fresh:
-            return "no worker is running; commands wait until one is"
-        lacking = ", ".join(sorted(wanted - fresh))
-        return (
-            f"no worker offers {lacking}; start one with that connector or correct the command files" if lacking else ""
-        )
-
-
-def _check(problem: str) -> dict[str, Any]:
-    return {"ok": not problem, "detail": problem}
-
-
-async def _survive(job: Callable[[], Awaitable[Any]]) -> None:
-    """A background loop outlives every failure; it says so and goes on."""
-    try:
-        await job()
-    except Unavailable as problem:
-        log.warning("part_unavailable", code=problem.code.value, detail=problem.detail)
-        await asyncio.sleep(0.5)
-    except Exception:
-        log.exception("background_loop_failed")
-        await asyncio.sleep(0.5)
 
 
 def build(settings: Settings) -> House:
@@ -200,7 +57,6 @@ def build(settings: Settings) -> House:
         directory=lambda: directory.value,
     )
     house = House(
-        settings=settings,
         gate=gate,
         store=store,
         policy=policy,
@@ -214,6 +70,8 @@ def build(settings: Settings) -> House:
         limits=limits,
         bus=bus,
         dispatcher=dispatcher,
+        worker_token=settings.worker_token.get_secret_value().encode(),
+        policy_status_file=settings.policy_status_file,
     )
     _connect(house)
     return house

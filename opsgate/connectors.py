@@ -90,7 +90,7 @@ class Operation(ABC, Generic[Input]):
 
     @abstractmethod
     def follow(self, run: Run, input: Input, handle: Handle) -> Result:
-        """Look once, at most 20 s."""
+        """Look once, at most 20 s. May change `handle`: it is stored with each `Progressing`."""
 
     @abstractmethod
     def cancel(self, run: Run, input: Input, handle: Handle) -> Result:
@@ -98,7 +98,11 @@ class Operation(ABC, Generic[Input]):
 
 
 class Connector(ABC):
-    """One outside system: its operations, made from its settings. Settings are read from the worker's environment."""
+    """One outside system: its operations, made from its settings.
+
+    The class is called with the worker's environment (a mapping of names to texts) and raises ValueError, with what to
+    do, for settings that are missing or wrong.
+    """
 
     name: ClassVar[str]
 

@@ -205,9 +205,9 @@ recent if {
 
 # Roles are lists of groups. Without one of them a requirement would quietly ask nobody.
 roles if {
-	is_array(data.roles.member)
-	is_array(data.roles.developer)
-	is_array(data.roles.security)
+	texts(data.roles.member)
+	texts(data.roles.developer)
+	texts(data.roles.security)
 	min([count(data.roles.member), count(data.roles.developer), count(data.roles.security)]) > 0
 }
 

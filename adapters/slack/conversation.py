@@ -23,7 +23,6 @@ from adapters.slack.delivery import evidence, key
 from adapters.slack.room import SlackRoom
 from opsgate.contracts.invocations import Answer, CancelInvocation, CastVote, ChatContext, SendMessage
 from opsgate.contracts.messages import Card
-from opsgate.contracts.problems import Code
 from opsgate.errors import GatewayRefused, GatewayUnreachable, OpsgateError
 from opsgate.kit import Follower, Gateway, Undeliverable
 
@@ -93,7 +92,7 @@ class Conversation:
             await ack(text=message.text, blocks=message.blocks, response_type="ephemeral")
 
         answer = asking.result()
-        if answer is None or self._is_public(answer, body["channel_id"]):
+        if self._is_public(answer, body["channel_id"]):
             await ack()
             await self._deliver(answer, arrived, body["channel_id"], self._by_response_url(body))
         else:
@@ -134,7 +133,7 @@ class Conversation:
         else:
             ballot = CastVote(verdict=verb, binding_hash=what.binding_hash, evidence=proof)
             answer = await self._ask("slack.vote", ballot, lambda b: self._gateway.vote(what.id, b, key=name))
-        if answer is not None and self._is_public(answer, channel) and answer.invocation is not None:
+        if self._is_public(answer, channel) and answer.invocation is not None:
             self._follower.put(answer.invocation)
         else:
             await self._deliver(answer, time.time(), channel, say)
@@ -145,8 +144,8 @@ class Conversation:
         except ValidationError:
             return None
 
-    async def _ask(self, what: str, body: T | None, call: Callable[[T], Coroutine[Any, Any, Answer]]) -> Answer | None:
-        """The gateway's answer, or the trouble in words. None: another delivery of the same thing is being answered."""
+    async def _ask(self, what: str, body: T | None, call: Callable[[T], Coroutine[Any, Any, Answer]]) -> Answer:
+        """The gateway's answer, or the trouble in words."""
         if body is None:
             return _refusal(_trouble("Too long", "A command has at most 4096 characters. Shorten it."))
         try:
@@ -154,8 +153,6 @@ class Conversation:
                 return await call(body)
         except GatewayRefused as refused:
             problem = refused.problem
-            if problem.code in (Code.KEY_RUNNING, Code.KEY_REUSED):
-                return None
             examples = tuple(filter(None, (problem.suggestion, *problem.examples)))
             return _refusal(_trouble(problem.title, problem.detail).model_copy(update={"examples": examples}))
         except GatewayUnreachable as gone:
@@ -170,10 +167,8 @@ class Conversation:
         inv = answer.invocation
         return not answer.private and inv is not None and self._follower.ours(inv) and inv.context.channel == channel
 
-    async def _deliver(self, answer: Answer | None, arrived: float, channel: str, say: Say) -> None:
+    async def _deliver(self, answer: Answer, arrived: float, channel: str, say: Say) -> None:
         """Shows an Invocation as its one message, and everything else to the one who spoke."""
-        if answer is None:
-            return
         inv = answer.invocation
         if inv is None or not self._is_public(answer, channel):
             await self._tell(say, answer.card, inv.id if inv else "")

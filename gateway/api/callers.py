@@ -21,7 +21,7 @@ from gateway.domain.errors import KeyTaken, Refused
 from gateway.domain.ports import Once, Proven
 from gateway.flows import identify
 from gateway.flows.identify import Caller
-from gateway.wiring import House
+from gateway.house import House
 from opsgate.contracts.invocations import Evidence
 from opsgate.contracts.problems import Code
 
@@ -58,7 +58,7 @@ PersonDep = Annotated[Asker, Depends(person_of)]
 
 async def worker_of(house: HouseDep, credentials: Annotated[Any, Depends(_worker)]) -> None:
     """Only workers. Constant-time compare."""
-    wanted = house.settings.worker_token.get_secret_value().encode()
+    wanted = house.worker_token
     given = credentials.credentials.encode() if credentials else b""
     if not wanted or not hmac.compare_digest(wanted, given):
         raise Refused(Code.UNAUTHENTICATED, 401, "This is for workers only. Set OPSGATE_WORKER_TOKEN on both sides.")
@@ -115,9 +115,18 @@ async def posted(
     asker, proven = identify.asker(caller, evidence, house.evidence, house.directory.value, house.gate.clock.now_ns())
     # A platform's retry is the same delivery whatever key the adapter made up: its signature is the key.
     used = proven.key if proven else key
-    route = f"{request.method} {request.scope['path']}"
-    fingerprint = digest(body.model_dump(mode="json", exclude={"evidence"}))
-    return Posted(house, asker, proven, f"{asker.id} {route}", used, fingerprint)
+    # And it is that of one thing only: the same signed request cannot be used up once on every route.
+    route = "evidence" if proven else f"{request.method} {request.scope['path']}"
+    return Posted(house, asker, proven, f"{asker.id} {route}", used, _fingerprint(body))
+
+
+def _fingerprint(body: BaseModel) -> str:
+    """Raises Refused for numbers and text that have no canonical form, which no Command takes anyway."""
+    try:
+        return digest(body.model_dump(mode="json", exclude={"evidence"}))
+    except ValueError:
+        words = "The body holds a number beyond 2^53 or text that is not valid Unicode. Send it otherwise."
+        raise Refused(Code.BAD_INPUT, 422, words) from None
 
 
 async def answered(request: Request, call: Posted, work: Callable[[], Any]) -> Any:

@@ -16,8 +16,8 @@ from gateway.domain.lifecycle import FINAL
 from gateway.domain.words import view
 from gateway.flows import cancel, chat, explain, vote
 from gateway.flows.submit import Ask, submit
+from gateway.house import House
 from gateway.infra.telemetry import traceparent
-from gateway.wiring import House
 from opsgate.contracts.invocations import (
     Answer,
     CancelInvocation,

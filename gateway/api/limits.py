@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -9,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.problems import answer, defect, make
 from gateway.infra.telemetry import Telemetry
-from opsgate.contracts.problems import Code
+from opsgate.contracts.problems import Code, Problem
 
 MAX_BODY = 256 * 1024
 MAX_DEPTH = 64
@@ -18,7 +19,7 @@ _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
 def too_deep(body: bytes) -> bool:
-    """Whether JSON nests deeper than MAX_DEPTH; linear in the size."""
+    """Whether JSON nests deeper than MAX_DEPTH; linear in the size. UTF-8 only: there no other byte looks so."""
     depth = 0
     for match in _BRACKETS.finditer(_STRINGS.sub(b"", body)):
         depth += 1 if match[0] in b"[{" else -1
@@ -49,13 +50,7 @@ class Limits:
                 await send(message)
 
             body = await _read(receive)
-            refused = (
-                make(413, Code.TOO_LARGE, f"The body is larger than {MAX_BODY // 1024} KiB. Send less.")
-                if body is None
-                else make(400, Code.BAD_INPUT, f"The JSON nests deeper than {MAX_DEPTH}. Send it flatter.")
-                if too_deep(body)
-                else None
-            )
+            refused = _refusal(body)
             if refused is not None:
                 await answer(refused)(scope, receive, counted)
             else:
@@ -69,6 +64,17 @@ class Limits:
             route = getattr(scope.get("route"), "path", "unmatched")
             span.update_name(f"{scope['method']} {route}")
             self._telemetry.answers.labels(scope["method"] if route != "unmatched" else "-", route, status).inc()
+
+
+def _refusal(body: bytes | None) -> Problem | None:
+    """What is wrong with the body before anybody parses it, if anything is."""
+    if body is None:
+        return make(413, Code.TOO_LARGE, f"The body is larger than {MAX_BODY // 1024} KiB. Send less.")
+    if not json.detect_encoding(body).startswith("utf-8"):
+        return make(400, Code.BAD_INPUT, "The body is not UTF-8. Send JSON as UTF-8.")
+    if too_deep(body):
+        return make(400, Code.BAD_INPUT, f"The JSON nests deeper than {MAX_DEPTH}. Send it flatter.")
+    return None
 
 
 async def _read(receive: Receive) -> bytes | None:

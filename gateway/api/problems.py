@@ -53,6 +53,11 @@ def make(status: int, code: Code, detail: str, **more: Any) -> Problem:
     return Problem(type=kind, title=_TITLES[status], status=status, code=code, detail=detail, trace_id=trace_id, **more)
 
 
+def _plain(text: str) -> str:
+    """JSON may carry half of a surrogate pair; it cannot be answered as UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
 def install(app: FastAPI) -> None:
     """The error answers of the whole application."""
 
@@ -70,7 +75,7 @@ def install(app: FastAPI) -> None:
         if any(e["type"] == "missing" and e["loc"] == _KEY for e in error.errors()):
             words = "Send an `Idempotency-Key` header: a new random text for each thing you ask."
             return answer(make(400, Code.KEY_MISSING, words))
-        errors = tuple(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"[:300] for e in error.errors()[:20])
+        errors = tuple(_plain(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"[:300]) for e in error.errors()[:20])
         return answer(make(422, Code.BAD_INPUT, "The request has another shape than the API takes.", errors=errors))
 
     @app.exception_handler(HTTPException)

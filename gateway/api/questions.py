@@ -12,7 +12,7 @@ from gateway.api.callers import CallerDep, HouseDep, PersonDep
 from gateway.domain.errors import Refused
 from gateway.domain.ports import FeedFilter
 from gateway.flows import explain
-from gateway.wiring import House
+from gateway.house import House
 from opsgate.contracts.audit import AuditRecord
 from opsgate.contracts.commands import AskDecision, CommandView, WhatIf, WhoAmI
 from opsgate.contracts.invocations import Page
@@ -42,7 +42,7 @@ async def who_am_i(house: HouseDep, who: PersonDep) -> WhoAmI:
         kind=p.kind.value,
         groups=p.groups,
         assurance=who.assurance.value,
-        tenant=house.settings.tenant,
+        tenant=house.gate.tenant,
     )
 
 

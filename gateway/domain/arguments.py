@@ -15,6 +15,8 @@ from gateway.domain.directory import Directory
 from gateway.domain.errors import Mistake
 from gateway.domain.grammar import Word, normalize, quote_word, tokenize
 
+MAX_NUMBER = 10**15 - 1
+"""Every JSON reader keeps numbers up to here exactly."""
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
 _DURATION = re.compile(r"([0-9]{1,7})(s|m|h|d)")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
@@ -195,23 +197,29 @@ def _value(command: Command, param: Param, raw: Any, directory: Directory) -> An
         if not _VERSION.fullmatch(text):
             raise wrong("a version such as 1.4.2")
         return text
+    text = normalize(text)  # first: what is checked is what is decided and run
     if len(text) > param.max_length or not text:
         raise wrong(f"1 to {param.max_length} characters")
     if param.pattern and not re.fullmatch(param.pattern, text):
         raise wrong(f"of the form {param.pattern}")
-    return normalize(text)
+    return text
 
 
-def _number(param: Param, text: str, wrong: Any) -> int:
-    if param.type == "duration":
-        match = _DURATION.fullmatch(text)
+def _number(param: Param, given: int | str, wrong: Any) -> int:
+    """A whole number; of a duration the seconds, also when they are given as a number."""
+    if isinstance(given, int):
+        number = given
+    elif param.type == "duration":
+        match = _DURATION.fullmatch(given)
         if not match:
             raise wrong("a duration such as 90s, 15m or 2h")
         number = int(match[1]) * _SECONDS[match[2]]
-    elif _INTEGER.fullmatch(text):
-        number = int(text)
+    elif _INTEGER.fullmatch(given):
+        number = int(given)
     else:
         raise wrong("a whole number")
+    if abs(number) > MAX_NUMBER:
+        raise wrong("a number of at most 15 digits")
     low, high = param.min, param.max
     if (low is not None and number < low) or (high is not None and number > high):
         unit = " seconds" if param.type == "duration" else ""

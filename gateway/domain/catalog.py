@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -10,6 +11,7 @@ from opsgate.contracts.base import Effect
 
 NAME = r"^[a-z][a-z0-9-]{0,31}$"
 PARAM = r"^[a-z][a-z0-9_]{0,31}$"
+_PLACE = re.compile(r"\{([^{}]*)\}")
 ParamType = Literal[
     "string", "integer", "boolean", "enum", "duration", "version", "environment", "service", "person", "reason"
 ]
@@ -42,6 +44,11 @@ class Param(_Model):
             raise ValueError(f"param `{self.name}`: `choices` go with type enum, and an enum needs them")
         if self.pattern and self.type != "string":
             raise ValueError(f"param `{self.name}`: `pattern` goes with type string only")
+        if self.pattern:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"param `{self.name}`: `pattern` is no regular expression: {error}") from None
         if self.required and self.default is not None:
             raise ValueError(f"param `{self.name}`: a required param has no default; write `required: false`")
         return self
@@ -125,9 +132,7 @@ class Catalog(_Model):
 
 def placeholders(template: Any) -> list[str]:
     """Names in `{name}` of a template; none when it is not text."""
-    if not isinstance(template, str):
-        return []
-    return [part.split("}", 1)[0] for part in template.split("{")[1:] if "}" in part]
+    return _PLACE.findall(template) if isinstance(template, str) else []
 
 
 def fill(template: Any, args: dict[str, Any]) -> Any:
@@ -137,7 +142,9 @@ def fill(template: Any, args: dict[str, Any]) -> Any:
         return template
     if template == "{" + names[0] + "}":
         return args.get(names[0])
-    filled: str = template
-    for name in names:
-        filled = filled.replace("{" + name + "}", str(args.get(name) if args.get(name) is not None else ""))
-    return filled
+
+    def value(match: re.Match[str]) -> str:
+        found = args.get(match[1])
+        return "" if found is None else str(found)
+
+    return _PLACE.sub(value, template)  # one pass: a value that looks like a placeholder stays as it is

@@ -43,7 +43,7 @@ class ServiceEntry(_Model):
     team: str = ""
     owners: tuple[str, ...] = ()
     environments: tuple[str, ...]
-    latest: str = ""
+    latest: str = Field(default="", pattern=r"^([0-9A-Za-z][0-9A-Za-z._+-]{0,63})?$")
     replicas: int | None = None
     labels: dict[str, str] = Field(default_factory=dict)
 

@@ -22,6 +22,8 @@ _TONES: dict[State, Tone] = {
     State.UNKNOWN: "failure",
 }
 
+_TOO_LATE = "An approval ran out before a worker could start it"
+
 
 def sentence(text: str) -> str:
     """Ends with a full stop."""
@@ -48,7 +50,8 @@ def missing(decision: Decision) -> str:
 
 def duration(seconds: float) -> str:
     """41 s, 2 min 5 s, 1 h 3 min."""
-    whole = max(0, round(seconds))
+    seconds = max(0.0, seconds)
+    whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
     if whole < 3600:
@@ -93,14 +96,16 @@ def text_of(inv: Invocation) -> str:
             doing = job.progress.text if job and job.progress and job.progress.text else "Running…"
             return f"{doing} (asked to stop)" if job and job.cancel_requested_by else doing
         case State.SUCCEEDED | State.FAILED | State.UNKNOWN:
-            summary = sentence(inv.outcome.summary if inv.outcome else "It ended")
+            summary = sentence((inv.outcome and inv.outcome.summary) or "It ended")
             took = f" {duration((job.finished_ns - job.started_ns) / NS)}." if job and job.started_ns else ""
             return f"{summary} {credits(inv)}{took}"
         case State.CANCELLED:
-            how = sentence(inv.outcome.summary) + " " if inv.outcome else "Nothing was run. "
+            how = sentence(inv.outcome.summary or "It was stopped") if inv.outcome else "Nothing was run."
             return f"Cancelled by {inv.ended_by or inv.asked_by_name}. {how}"
         case State.EXPIRED:
-            return f"Nobody approved it in time ({missing(inv.decision)} was missing). Nothing was run. Ask again."
+            unmet = any(not s.met for s in inv.decision.requirements)
+            why = f"Nobody approved it in time ({missing(inv.decision)} was missing)" if unmet else _TOO_LATE
+            return f"{why}. Nothing was run. Ask again."
         case State.DENIED:
             return what_to_do_about(inv.decision)
 

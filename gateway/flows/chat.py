@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from gateway.domain.arguments import near, words_of
 from gateway.domain.directory import Asker
 from gateway.domain.errors import Mistake, not_found
+from gateway.domain.grammar import normalize
 from gateway.domain.ids import INVOCATION
 from gateway.domain.invocation import Invocation
 from gateway.domain.ports import Query
@@ -98,7 +99,7 @@ def _help_on(word: str, views: list[CommandView]) -> Card:
 
 
 async def _why(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
-    line = (ask.text or "").split("why", 1)[1].strip()
+    line = normalize(ask.text or "").partition("why")[2].strip()
     if not line:
         raise Mistake("Say what about, for example:", suggestion="why deploy production api-service")
     found = await explain.what_if(gate, line, who, None)

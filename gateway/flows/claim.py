@@ -104,14 +104,15 @@ async def _take(gate: Gate, inv: Invocation, worker: str, now_ns: int, asked: As
     decisions = (asked.record,) if asked else ()
     await gate.store.apply(Change((entry,), taken, inv.version, decisions, take_lock=first))
     gate.on_change()
-    step = "cancel" if cancelled and job.handle is not None else "follow" if job.handle is not None else "start"
+    # Stopped without a handle: it may have been started all the same, so the worker probes before it says so.
+    step = "cancel" if cancelled and not first else "follow" if job.handle is not None else "start"
     return ClaimAnswer(
         verdict="run",
         why="",
         step=step,
         fence=fence,
         lease_s=LEASE_NS // NS,
-        deadline_s=max(0.0, (deadline_ns - now_ns) / NS),
+        deadline_s=(deadline_ns - now_ns) / NS,
         correlation_id=inv.id,
         binding_hash=inv.binding_hash,
         operation=inv.operation,

@@ -17,6 +17,7 @@ from opsgate.contracts.messages import Progress
 MAX_LINES = 5_000
 """Log lines kept of one Invocation; what comes after is counted, not kept."""
 MAX_LINE = 2_000
+MIN_AGAIN_S = 0.2
 _RESULTS = {
     "succeeded": State.SUCCEEDED,
     "failed": State.FAILED,
@@ -87,7 +88,9 @@ async def report(gate: Gate, job: str, said: JobReport) -> ReportAnswer:
 def _again(gate: Gate, inv: Invocation, said: JobReport) -> Change:
     now_ns = gate.clock.now_ns()
     job = inv.job_changed()
-    due_ns = now_ns if job.cancel_requested_by else now_ns + int(said.again_after_s * NS)
+    # Being stopped, it is looked at soon, but never in a tight loop.
+    after_s = min(said.again_after_s, 1.0) if job.cancel_requested_by else said.again_after_s
+    due_ns = now_ns + int(max(after_s, MIN_AGAIN_S) * NS)
     kept = keep_lines(inv, said.lines)
     after = inv.changed(
         now_ns,

@@ -45,7 +45,7 @@ class Evidence(Contract):
     """
 
     platform: Literal["slack"]
-    body: str = Field(max_length=262_144)
+    body: str = Field(max_length=200_000)
     headers: dict[str, str] = Field(max_length=8)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from opsgate.contracts.base import Contract, JsonObject, Sha256
 
@@ -33,7 +33,7 @@ class OperationOffer(Contract):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
     summary: str
-    idempotent: bool
+    idempotent: StrictBool
     input_schema: JsonObject
 
 
@@ -54,6 +54,8 @@ class ClaimJob(Contract):
 
 class ClaimAnswer(Contract):
     """`run`: carry on with `step`; `skip`: nothing to do (done, held by another, not due). Seconds throughout.
+
+    `deadline_s` is negative when the time is over already.
 
     `start`: probe, then start if nothing was found, then follow. `follow`: look again at `handle`. `cancel`: stop it.
     """
@@ -79,8 +81,8 @@ class JobProgress(Contract):
     """
 
     worker: str
-    fence: int
-    percent: int | None = Field(default=None, ge=0, le=100)
+    fence: StrictInt
+    percent: StrictInt | None = Field(default=None, ge=0, le=100)
     text: str = Field(default="", max_length=500)
     lines: tuple[str, ...] = Field(default=(), max_length=500)
     handle: JsonObject | None = None
@@ -100,13 +102,13 @@ class JobReport(Contract):
     """
 
     worker: str
-    fence: int
+    fence: StrictInt
     result: Literal["running", "succeeded", "failed", "cancelled", "unknown"]
     summary: str = Field(default="", max_length=1000)
     facts: JsonObject = Field(default_factory=dict)
     handle: JsonObject | None = None
-    again_after_s: float = Field(default=0, ge=0, le=300)
-    percent: int | None = Field(default=None, ge=0, le=100)
+    again_after_s: StrictFloat = Field(default=0, ge=0, le=300)
+    percent: StrictInt | None = Field(default=None, ge=0, le=100)
     lines: tuple[str, ...] = Field(default=(), max_length=500)
 
 

@@ -126,11 +126,12 @@ async def test_the_gateway_s_own_no_is_passed_on_in_its_words(shop: House) -> No
     assert "Opsgate does not know this chat account." in answer["text"]
 
 
-async def test_a_delivery_that_is_being_answered_elsewhere_gets_no_second_answer(shop: House) -> None:
-    """Two copies at the same moment: the first will be answered."""
-    shop.gateway.script["say"] = problem(Code.KEY_RUNNING, "still running")
-    answer = await shop.deliver(shop.sender.command("deploy staging api-service"))
-    assert (answer.status_code, answer.text) == (200, "")
+async def test_nobody_is_left_without_an_answer(shop: House) -> None:
+    """Two copies at the same moment: the one that came second is told so, and nothing is posted for it."""
+    shop.gateway.script["say"] = problem(Code.KEY_RUNNING, "This is being answered already.")
+    answer = (await shop.deliver(shop.sender.command("deploy staging api-service"))).json()
+    assert "This is being answered already." in answer["text"]
+    assert shop.slack.of("chat.postMessage") == []
 
 
 async def test_a_line_that_is_too_long_is_told_so(shop: House) -> None:

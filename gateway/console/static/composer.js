@@ -72,6 +72,11 @@ export class Composer {
     this.recalled = at < lines.length ? at : null;
   }
 
+  /** What can be suggested changed while somebody may be typing. */
+  refresh() {
+    if (document.activeElement === this.input && this.input.value !== "" && this.recalled === null) this.suggest();
+  }
+
   suggest() {
     const caret = this.input.selectionStart ?? this.input.value.length;
     const { from, items, hint } = complete(this.input.value.slice(0, caret), this.world());

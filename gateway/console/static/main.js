@@ -156,7 +156,9 @@ async function readCommands() {
   const me = room.me;
   try {
     const items = await all("/v1/commands");
-    if (room.me === me) commands = items;
+    if (room.me !== me) return;
+    commands = items;
+    composer.refresh();
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     health.tell(`The commands could not be read, so nothing is completed. ${error.message}`);
