@@ -15,7 +15,7 @@ import structlog
 from gateway.domain.catalog import Catalog
 from gateway.domain.directory import Directory
 from gateway.domain.errors import GateError, Unavailable
-from gateway.flows import reconcile, relay
+from gateway.flows import own, reconcile, relay
 from gateway.flows.feed import FeedHub
 from gateway.flows.gate import WORKER_FRESH_NS, Gate
 from gateway.infra import jwt, redis
@@ -112,7 +112,8 @@ class House:
         checks["redis"] = _check(
             "" if self.limits.working else "Redis is gone: limits are not counted, feeds are slower"
         )
-        checks["workers"] = _check(await self._workers() if checks["store"]["ok"] else "not known")
+        known = checks["store"]["ok"]
+        checks["workers"], checks["operations"] = map(_check, await self._workers() if known else ("not known", ""))
         self.telemetry.problems.set(sum(not c["ok"] for c in checks.values()))
         return {"ready": required, "revision": self.policy.revision, "checks": checks}
 
@@ -134,17 +135,17 @@ class House:
         error = status.get("error")
         return _check(f"A policy file is broken, so the old policy stays live: {error}" if error else "")
 
-    async def _workers(self) -> str:
+    async def _workers(self) -> tuple[str, str]:
+        """What is wrong with the workers, and with what they offer."""
         offers = await self.store.offers()
         now_ns = self.gate.clock.now_ns()
         fresh = {name for name, (_, seen) in offers.items() if now_ns - seen < WORKER_FRESH_NS}
-        wanted = {c.operation for c in self.catalog.value.commands if not c.operation.startswith("gateway.")}
         if not fresh:
-            return "no worker is running; commands wait until one is"
+            return "no worker is running; commands wait until one is", ""
+        wanted = {c.operation for c in self.catalog.value.commands if not own.is_own(c.operation)}
         lacking = ", ".join(sorted(wanted - fresh))
-        return (
-            f"no worker offers {lacking}; start one with that connector or correct the command files" if lacking else ""
-        )
+        mend = "start one with that connector or correct the command files"
+        return "", f"no worker offers {lacking}; {mend}" if lacking else ""
 
 
 def _check(problem: str) -> dict[str, Any]:

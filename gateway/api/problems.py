@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -42,20 +43,22 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 """What every operation may answer beside its own; put into the OpenAPI document."""
 
 
+class _Answer(JSONResponse):
+    media_type = CONTENT_TYPE
+
+    def render(self, content: Any) -> bytes:
+        # What was asked is quoted, and JSON may carry half of a surrogate pair, which UTF-8 cannot.
+        return json.dumps(content, ensure_ascii=False).encode(errors="replace")
+
+
 def answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
-    body = problem.model_dump(mode="json", exclude_none=True)
-    return JSONResponse(body, problem.status, headers=headers, media_type=CONTENT_TYPE)
+    return _Answer(problem.model_dump(exclude_none=True), problem.status, headers=headers)
 
 
 def make(status: int, code: Code, detail: str, **more: Any) -> Problem:
     trace_id = f"{trace.get_current_span().get_span_context().trace_id:032x}"
     kind = f"https://opsgate.dev/problems/{code.value}"
     return Problem(type=kind, title=_TITLES[status], status=status, code=code, detail=detail, trace_id=trace_id, **more)
-
-
-def _plain(text: str) -> str:
-    """JSON may carry half of a surrogate pair; it cannot be answered as UTF-8."""
-    return text.encode(errors="replace").decode()
 
 
 def install(app: FastAPI) -> None:
@@ -75,7 +78,7 @@ def install(app: FastAPI) -> None:
         if any(e["type"] == "missing" and e["loc"] == _KEY for e in error.errors()):
             words = "Send an `Idempotency-Key` header: a new random text for each thing you ask."
             return answer(make(400, Code.KEY_MISSING, words))
-        errors = tuple(_plain(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"[:300]) for e in error.errors()[:20])
+        errors = tuple(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"[:300] for e in error.errors()[:20])
         return answer(make(422, Code.BAD_INPUT, "The request has another shape than the API takes.", errors=errors))
 
     @app.exception_handler(HTTPException)

@@ -39,7 +39,7 @@ def _load(path: Path, model: type[M]) -> M:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BadFiles([f"{path.name}:{line}: this is not YAML: {error.problem}"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, text not UTF-8
         raise BadFiles([f"{path.name}:1: cannot be read as UTF-8 YAML: {error}"]) from None
     except OSError as error:
         raise BadFiles([f"{path.name}:1: cannot be read: {error.strerror}"]) from None

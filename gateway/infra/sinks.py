@@ -11,15 +11,18 @@ from opsgate.contracts.audit import AuditRecord
 
 
 class LineSink:
-    """Writes to an open file descriptor. Raises OSError when it cannot take a record."""
+    """Writes to an open file descriptor. Raises OSError when it cannot take the records; then give it the same again."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._down = 0
 
     def write(self, records: list[AuditRecord]) -> None:
         data = "".join(r.model_dump_json() + "\n" for r in records).encode()
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        # A disk that fills up takes half a line; the next try goes on from there, so that no line is broken.
+        while self._down < len(data):
+            self._down += os.write(self._descriptor, data[self._down :])
+        self._down = 0
 
 
 def make_sinks(where: str) -> list[Sink]:

@@ -14,7 +14,8 @@ from typing import Any
 from opsgate.contracts.base import JsonObject
 
 POLICIES = Path(__file__).parents[2] / "policies"
-_ASK_ALL = "answers := {key: answer | some key, asked in input; answer := data.gateway.decision.result with input as asked}"
+_ANSWER = "data.gateway.decision.result with input as asked"
+_ASK_ALL = f"answers := {{key: answer | some key, asked in input; answer := {_ANSWER}}}"
 
 
 def run(opa: Path, *arguments: str | Path, folder: Path = POLICIES.parent, stdin: str = "") -> str:
@@ -26,14 +27,22 @@ def run(opa: Path, *arguments: str | Path, folder: Path = POLICIES.parent, stdin
 
 def query(opa: Path, text: str, asked: Any = None, policies: Path = POLICIES, *options: str) -> Any:
     """The value of one Rego query over `policies` with `asked` as its input."""
-    arguments = ("eval", "--bundle", policies, "--ignore", "*_test.rego", "--stdin-input", "--format", "json", *options)
+    arguments: tuple[str | Path, ...] = (
+        "eval",
+        "--bundle",
+        policies,
+        "--ignore",
+        "*_test.rego",
+        "--stdin-input",
+        "--format",
+        "json",
+        *options,
+    )
     result = json.loads(run(opa, *arguments, text, stdin=json.dumps(asked)))["result"][0]
     return next(iter(result["bindings"].values())) if "bindings" in result else result["expressions"][0]["value"]
 
 
-def ask_all(
-    opa: Path, questions: Mapping[str, Any], policies: Path = POLICIES, *options: str
-) -> dict[str, JsonObject]:
+def ask_all(opa: Path, questions: Mapping[str, Any], policies: Path = POLICIES, *options: str) -> dict[str, JsonObject]:
     """The policy's answer to each question, by its key. A key that is missing had no answer."""
     answers: dict[str, JsonObject] = query(opa, _ASK_ALL, questions, policies, *options)
     return answers

@@ -1,4 +1,4 @@
-"""The JSON Schema of the policy's input, made from the contract: `python -m tests.policies.input_schema` writes it anew.
+"""The JSON Schema of the policy's input, from the contract. `python -m tests.policies.input_schema` writes it anew.
 
 OPA checks the policies against this file, so a misspelt field is an error and not a rule that never fires.
 """

@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import Any
 
 Path = tuple[str | int, ...]
-_OF_EACH_TYPE = (None, True, 7, -1, "", "x", [], [None], ["x"], {}, {"x": None})
+_OF_EACH_TYPE: tuple[Any, ...] = (None, True, 7, -1, "", "x", [], [None], ["x"], {}, {"x": None})
 
 
 def paths(value: Any, here: Path = ()) -> Iterator[Path]:

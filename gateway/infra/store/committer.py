@@ -15,10 +15,10 @@ from typing import Any
 
 import rfc8785
 from sqlalchemy import Connection, Engine, event, insert, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
 from gateway.domain.audit_chain import Entry, Head, link
-from gateway.domain.errors import Unavailable
+from gateway.domain.errors import Refused, Unavailable
 from gateway.domain.invocation import Invocation
 from gateway.domain.ports import Sink
 from gateway.infra.store.tables import audit, events
@@ -29,6 +29,7 @@ from opsgate.contracts.problems import Code
 STORE_GONE = (
     "The database does not answer, so nothing was done. Try again in a moment; the same Idempotency-Key is safe."
 )
+NOT_STORABLE = "The database cannot keep one of these values: a NUL character or a number beyond 64 bits. Send another."
 AUDIT_GONE = "The audit log cannot be written, so nothing is run. Tell the operator of Opsgate."
 MAX_BATCH = 64
 _EVENT_LOCK = 704_127
@@ -118,7 +119,7 @@ class Committer:
             return [Unavailable(Code.AUDIT_UNAVAILABLE, AUDIT_GONE, 10)] * len(units)
         try:
             return self._transaction(units)
-        except (DBAPIError, OSError):
+        except (SQLAlchemyError, OSError):
             self._head_known = False
             return [Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE)] * len(units)
 
@@ -132,6 +133,10 @@ class Committer:
                 mark, savepoint = batch.mark(), connection.begin_nested()
                 try:
                     answers.append(unit(batch))
+                except DataError:
+                    savepoint.rollback()
+                    batch.back_to(mark)
+                    answers.append(Refused(Code.BAD_INPUT, 422, NOT_STORABLE))
                 except DBAPIError:
                     raise
                 except Exception as error:

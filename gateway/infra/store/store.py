@@ -7,16 +7,16 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, and_, create_engine, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Engine, Table, and_, create_engine, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
-from gateway.domain.errors import Conflict, KeyTaken, LockHeld, Unavailable
+from gateway.domain.errors import Conflict, KeyTaken, LockHeld, Refused, Unavailable
 from gateway.domain.invocation import NS, Invocation
 from gateway.domain.lifecycle import FINAL
 from gateway.domain.ports import Change, EventRow, LogRow, Once, Query, Sink, Wake
 from gateway.infra.store import tables as t
-from gateway.infra.store.committer import STORE_GONE, Batch, Committer, prepare_sqlite
+from gateway.infra.store.committer import NOT_STORABLE, STORE_GONE, Batch, Committer, prepare_sqlite
 from opsgate.contracts.audit import AuditRecord
 from opsgate.contracts.invocations import State
 from opsgate.contracts.jobs import OperationOffer
@@ -90,17 +90,20 @@ class SqlStore:
             raise Conflict(inv.id)
 
     def _take_key(self, connection: Connection, once: Once, at_ns: int) -> None:
-        row = {**once.__dict__, "at_ns": at_ns}
-        if connection.execute(self._insert(t.once).values(**row).on_conflict_do_nothing()).rowcount != 1:
+        if not self._is_new(connection, t.once, {**once.__dict__, "at_ns": at_ns}):
             raise KeyTaken(once.key)
 
     def _take_lock(self, connection: Connection, inv: Invocation, at_ns: int) -> None:
-        row = {"name": inv.lock, "invocation_id": inv.id, "since_ns": at_ns}
-        if connection.execute(self._insert(t.locks).values(**row).on_conflict_do_nothing()).rowcount == 1:
+        if self._is_new(connection, t.locks, {"name": inv.lock, "invocation_id": inv.id, "since_ns": at_ns}):
             return
         holder = connection.scalar(select(t.locks.c.invocation_id).where(t.locks.c.name == inv.lock))
         if holder != inv.id:
             raise LockHeld(str(holder))
+
+    def _is_new(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+        """Writes the row unless its key is there already; says whether it did. A rowcount is not known for inserts."""
+        write = self._insert(table).values(**row).on_conflict_do_nothing().returning(*table.primary_key)
+        return connection.execute(write).first() is not None
 
     async def due(self, now_ns: int, hold_ns: int, limit: int) -> list[Wake]:
         """Takes due rows and hides them for `hold_ns`, so that two relays do not publish the same one."""
@@ -143,7 +146,9 @@ class SqlStore:
 
         try:
             return await asyncio.wait_for(asyncio.to_thread(ask), READ_DEADLINE_S)
-        except (DBAPIError, TimeoutError):
+        except (DataError, OverflowError):
+            raise Refused(Code.BAD_INPUT, 422, NOT_STORABLE) from None
+        except (SQLAlchemyError, TimeoutError):
             raise Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE) from None
 
     async def alive(self) -> None:
