@@ -152,7 +152,10 @@ def main() -> int:
             asyncio.run(play(url))
             check_audit(url, folder)
         except (WentWrong, ChildFailed, OpsgateError, TimeoutError) as trouble:
-            print(f"\nThe demo stopped. {str(trouble) or 'Nothing happened for too long.'}\n{house.tail()}", file=sys.stderr)
+            print(
+                f"\nThe demo stopped. {str(trouble) or 'Nothing happened for too long.'}\n{house.tail()}",
+                file=sys.stderr,
+            )
             return 1
         except KeyboardInterrupt:
             return 130

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def _scheme(url: SecretStr) -> str:
+    return urlsplit(url.get_secret_value()).scheme
+
+
+_IN_PRODUCTION: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "database_url": (lambda url: url.startswith("postgresql"), "a postgresql+psycopg:// URL"),
+    "redis_url": (lambda url: _scheme(url) in ("redis", "rediss", "unix"), "a redis:// URL"),
+    "broker_url": (lambda url: _scheme(url) in ("redis", "rediss", "amqp", "amqps"), "a broker URL"),
+    "worker_token": (lambda token: len(token.get_secret_value()) >= 24, "24 characters or more"),
+    "signing_key_file": (lambda path: path is not None, "a PEM file with an EC P-256 key"),
+    "token_issuers_file": (lambda path: path is not None, "a YAML file of token issuers"),
+}
+"""What production refuses to start without, by field."""
 
 
 class Settings(BaseSettings):
@@ -53,37 +70,33 @@ class Settings(BaseSettings):
     otlp_endpoint: str = Field(default="", description="where traces go (OTLP over HTTP); empty: nowhere")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
 
-    @model_validator(mode="after")
-    def _fits_its_profile(self) -> Settings:
-        problems = []
-        if self.profile == "production":
-            wanted = {
-                "OPSGATE_DATABASE_URL": (self.database_url.startswith("postgresql"), "a postgresql+psycopg:// URL"),
-                "OPSGATE_REDIS_URL": (_scheme(self.redis_url) in ("redis", "rediss", "unix"), "a redis:// URL"),
-                "OPSGATE_BROKER_URL": (
-                    _scheme(self.broker_url) in ("redis", "rediss", "amqp", "amqps"),
-                    "a broker URL",
-                ),
-                "OPSGATE_WORKER_TOKEN": (len(self.worker_token.get_secret_value()) >= 24, "24 characters or more"),
-                "OPSGATE_SIGNING_KEY_FILE": (self.signing_key_file is not None, "a PEM file with an EC P-256 key"),
-                "OPSGATE_TOKEN_ISSUERS_FILE": (self.token_issuers_file is not None, "a YAML file of token issuers"),
-            }
-            problems = [
-                f"{name} must be {what} in the production profile" for name, (ok, what) in wanted.items() if not ok
-            ]
-        if urlsplit(self.opa_url).scheme not in ("http", "https") or not urlsplit(self.opa_url).hostname:
-            problems.append("OPSGATE_OPA_URL must be an http:// or https:// URL")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    # Field by field, so that a wrong port does not hide what else is wrong.
+    @field_validator(*_IN_PRODUCTION)
+    @classmethod
+    def _fits_its_profile(cls, value: Any, info: ValidationInfo) -> Any:
+        fits, what = _IN_PRODUCTION[str(info.field_name)]
+        if info.data.get("profile") == "production" and not fits(value):
+            raise ValueError(f"must be {what} in the production profile")
+        return value
+
+    @field_validator("opa_url")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
+            raise ValueError("must be an http:// or https:// URL")
+        return value
+
+    @field_validator("zones")
+    @classmethod
+    def _are_zones(cls, value: str) -> str:
+        unknown = [z.strip() for z in value.split(",") if z.strip() and z.strip() not in available_timezones()]
+        if unknown:
+            raise ValueError(f"must be IANA time zones such as Europe/Berlin; not known: {', '.join(unknown)}")
+        return value
 
     @property
     def store_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'opsgate.db'}"
-
-
-def _scheme(url: SecretStr) -> str:
-    return urlsplit(url.get_secret_value()).scheme
 
 
 def explain(error: ValidationError) -> str:
@@ -91,5 +104,5 @@ def explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         name = "OPSGATE_" + str(problem["loc"][0]).upper() + ": " if problem["loc"] else ""
-        lines += [f"  {name}{part}" for part in problem["msg"].removeprefix("Value error, ").split("; ")]
+        lines.append(f"  {name}{problem['msg'].removeprefix('Value error, ')}")
     return "Opsgate cannot start, its settings are not right:\n" + "\n".join(lines)

@@ -49,3 +49,9 @@ test_it_does_not_make_a_bot_or_an_outsider_welcome if {
 test_a_no_from_security_stops_it if fixtures.denied(but({"approvals": [fixtures.no(fixtures.carol)]}), "rejected")
 
 test_it_hands_out_no_switches if fixtures.denied(but({"action": {"name": "unfreeze"}}), "security_only")
+
+test_it_is_never_broken_unasked if {
+	r := but({"request": {"break_glass": {"requested": false}}})
+	fixtures.denied(r, "frozen")
+	r.obligations == []
+}

@@ -68,10 +68,7 @@ effect := "deny" if {
 
 # ---- explain: every answer says why, and what to do next ----------------------------
 
-reasons contains d if {
-	effect == "deny"
-	some d in deny
-}
+reasons contains d if some d in deny
 
 # Nobody said no, but nobody said yes either.
 reasons contains d if {

@@ -105,3 +105,29 @@ test_long_messages_are_cut if {
 		with data.gateway.teams.payments.deny as {{"code": "never", "msg": long}}
 	count(r.reasons[0].msg) == 500
 }
+
+test_an_allow_says_nothing_but_allowed if {
+	fixtures.codes(fixtures.voted([fixtures.bob, fixtures.carol])) == {"allowed"}
+	support := {"subject": {"groups": ["members", "payments-support"]}, "action": {"name": "restart"}}
+	fixtures.codes(fixtures.ask(object.union(support, {"resource": {"env": "staging"}}))) == {"allowed"}
+}
+
+test_a_pending_answer_explains_only_what_is_waited_for if {
+	more := {"id": "lead", "groups": ["payments-leads"], "quorum": 1, "ttl_s": 600}
+	r := decision.result with input as object.union(fixtures.base, {"subject": {"groups": ["members"]}})
+		with data.gateway.teams.payments.allow as {{"rule": "payments_anybody"}}
+		with data.gateway.teams.payments.require as {more}
+	fixtures.codes(r) == {"approval_needed"}
+}
+
+test_developing_is_no_excuse_for_reads_and_switches if {
+	every change in [
+		{"subject": {"groups": ["members", "security"]}, "action": {"effect": "read"}},
+		{"subject": {"groups": ["members", "security"]}, "action": {"name": "freeze"}},
+		{"subject": {"groups": ["members", "developers"]}, "action": {"effect": "read"}},
+	] {
+		r := decision.result with input as object.union(fixtures.base, change)
+			with data.gateway.members.allow as set()
+		fixtures.codes(r) == {"no_rule"}
+	}
+}

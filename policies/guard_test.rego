@@ -1,6 +1,7 @@
 # What is refused whatever a team allows.
 package gateway_test.guard
 
+import data.gateway.decision
 import data.gateway.words
 import data.gateway_test.fixtures
 
@@ -89,4 +90,19 @@ named(resource) := target if {
 test_without_owners_security_is_asked if {
 	asked := words.ask with input.resource.owners as []
 	asked == "security"
+}
+
+test_security_freezes_a_whole_environment_that_nobody_owns if {
+	r := fixtures.ask({
+		"subject": {"groups": ["members", "security"]},
+		"action": {"name": "freeze"},
+		"resource": {"service": "", "owners": [], "team": ""},
+	})
+	r.effect == "allow"
+}
+
+test_a_broken_limit_is_the_smallest if {
+	r := decision.result with input as object.union(fixtures.base, {"blast": {"targets": 2}})
+		with data.limits as {"targets": {"production": "many"}}
+	fixtures.denied(r, "blast_radius")
 }

@@ -1,6 +1,7 @@
 # Who may ask for what.
 package gateway_test.members
 
+import data.gateway.members
 import data.gateway_test.fixtures
 
 guest := {"subject": {"id": "dave", "groups": []}}
@@ -116,4 +117,18 @@ test_being_in_no_team_is_not_the_team_of_what_nobody_owns if {
 	fixtures.denied(r, "no_owner")
 	s := fixtures.ask(object.union(guest, {"resource": {"team": ""}}))
 	contains(fixtures.messages(s), "in the owning team")
+}
+
+test_one_rule_allows_one_thing if {
+	everything := {"subject": {"groups": ["members", "developers", "team:payments", "security"]}}
+	fixtures.ask(object.union(everything, reading)).grants == [{"rule": "members_read"}]
+	fixtures.ask(object.union(everything, action("freeze"))).grants == [{"rule": "security_switches"}]
+	fixtures.ask(object.union(everything, staging)).grants == [{"rule": "developers_change_their_own"}]
+}
+
+test_each_rule_holds_without_the_guard if {
+	none := members.allow with input as object.union(fixtures.base, object.union(reading, guest))
+	none == set()
+	nobody := members.allow with input as object.union(fixtures.base, action("freeze"))
+	nobody == set()
 }

@@ -171,3 +171,12 @@ test_a_no_must_be_real_too if {
 		fixtures.voted([fixtures.bob, object.union(fixtures.no(fixtures.carol), change)]).effect == "allow"
 	}
 }
+
+test_a_no_that_does_not_count_is_not_called_an_approval if {
+	fixtures.codes(fixtures.voted([fixtures.no(fixtures.vote("dave", ["members"]))])) == {"approval_needed"}
+}
+
+test_a_no_fills_no_place if {
+	stage := {"id": "x", "groups": ["a"], "quorum": 1, "ttl_s": 3600}
+	not met(stage, {stage}, [fixtures.no(fixtures.vote("p", ["a"]))])
+}

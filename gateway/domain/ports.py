@@ -142,7 +142,7 @@ class Store(Protocol):
 
 
 class Sink(Protocol):
-    """A second place for audit records. Raises OSError when it cannot take them."""
+    """A second place for audit records. Raises OSError when it cannot take them; it is given the same ones again."""
 
     def write(self, records: list[AuditRecord]) -> None: ...
 

@@ -11,7 +11,7 @@ from opsgate.contracts.audit import AuditRecord
 
 
 class LineSink:
-    """Writes to an open file descriptor. Raises OSError when it cannot take the records; then give it the same again."""
+    """Writes to an open file descriptor. Raises OSError when it cannot; the next call must bring the same records."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

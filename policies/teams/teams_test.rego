@@ -34,8 +34,10 @@ hours := {"api-service": {
 	"text": "Monday and Tuesday 9:00 to 16:30 London",
 }}
 
-at(local) := result if {
-	result := decision.result with input as object.union(fixtures.base, {"now": {"local": local}})
+at(local) := asked_at(local, {})
+
+asked_at(local, change) := result if {
+	result := decision.result with input as object.union(object.union(fixtures.base, change), {"now": {"local": local}})
 		with data.roles as fixtures.roles
 		with data.hours as hours
 }
@@ -67,5 +69,36 @@ test_web_scales_to_twenty_at_most if {
 	scaled({"replicas": 20}).effect == "allow"
 	fixtures.denied(scaled({"replicas": 21}), "too_many_replicas")
 	fixtures.denied(scaled({"replicas": "two"}), "too_many_replicas")
+	fixtures.denied(scaled({"replicas": true}), "too_many_replicas")
 	fixtures.denied(scaled({"count": 2}), "too_many_replicas")
+}
+
+test_card_data_asks_security_for_changes_only if {
+	security := {"subject": {"groups": ["members", "security"]}, "action": {"name": "freeze"}}
+	fixtures.ask(object.union(card_data, security)).effect == "allow"
+	fixtures.ask(object.union(card_data, {"action": {"effect": "read"}})).require == []
+	destroying := fixtures.ask(object.union(card_data, {"action": {"effect": "destroy"}}))
+	{u | some u in destroying.unmet} == {"destroy_owner", "destroy_security"}
+}
+
+broken_glass := {
+	"subject": {"id": "olga", "groups": ["members", "oncall:ledger", "oncall:api-service"]},
+	"request": {"break_glass": {"requested": true, "reason": "checkout is down for everybody", "incident": "INC-42"}},
+}
+
+test_a_broken_glass_passes_the_teams_rules if {
+	fixtures.ask(object.union(card_data, broken_glass)).effect == "allow"
+	asked_at(london("sun", 600), broken_glass).effect == "allow"
+}
+
+test_support_does_nothing_else if {
+	r := fixtures.ask(object.union(support, {"action": {"name": "deploy"}, "resource": {"env": "staging"}}))
+	fixtures.denied(r, "role_missing")
+}
+
+test_hours_are_for_changes_where_it_matters if {
+	asked_at(london("sun", 600), {"action": {"effect": "read"}}).effect == "allow"
+	asked_at(london("sun", 600), {"resource": {"env": "staging"}}).effect == "allow"
+	security := {"subject": {"groups": ["members", "security"]}, "action": {"name": "freeze"}}
+	asked_at(london("sun", 600), security).effect == "allow"
 }

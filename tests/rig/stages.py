@@ -100,18 +100,33 @@ class ProductionStage(Stage):
         return self.issuer.token(person)
 
     def stop(self, name: str) -> None:
+        """Stop a part as its operator would. To crash it: `parts[name].kill()`."""
         self.parts[name].stop()
 
-    def start(self, name: str) -> Child:
-        """Start a part (`gateway-1`, `gateway-2`, `worker`) again after it was stopped or killed, and wait for it."""
-        env = self.environments[name]
+    def launch(self, name: str) -> Child:
+        """Start a part (`gateway-1`, `gateway-2`, `worker`) and go on at once."""
         command = [sys.executable, "-m", "workers" if name == "worker" else "gateway"]
-        self.parts[name] = child = Child(name, command, self.logs / f"{name}.log", env=env, cwd=ROOT)
-        return child if name == "worker" else child.wait_ready(lambda: answers(f"{env['OPSGATE_PUBLIC_URL']}/healthz"))
+        log, env = self.logs / f"{name}.log", self.environments[name]
+        self.parts[name] = Child(name, command, log, env=env, cwd=ROOT)
+        return self.parts[name]
+
+    def wait(self, name: str) -> Child:
+        """Until a gateway answers; for the worker, until every gateway has heard what it offers."""
+        if name == "worker":
+            return self.parts[name].wait_ready(lambda: all(map(_can_work, self.urls)))
+        url = self.environments[name]["OPSGATE_PUBLIC_URL"]
+        return self.parts[name].wait_ready(lambda: answers(f"{url}/healthz"))
+
+    def start(self, name: str) -> Child:
+        """Start a part again after it was stopped or killed, and wait for it."""
+        self.launch(name)
+        return self.wait(name)
 
 
 def _can_work(url: str) -> bool:
     """Whether a gateway can decide, write down and hand over; a worker has said what it offers."""
+    if not answers(f"{url}/readyz"):
+        return False
     answer = httpx2.get(f"{url}/readyz", trust_env=False).json()
     return bool(answer["ready"] and answer["checks"]["workers"]["ok"])
 
@@ -186,9 +201,10 @@ def production(folder: Path) -> Iterator[ProductionStage]:
         _migrate(stage)
         stage.environments = dict(_environments(stage, folder))
         for name in stage.environments:
-            stage.start(name)
+            stage.launch(name)
             parts.callback(stage.stop, name)
-        stage.parts["worker"].wait_ready(lambda: all(map(_can_work, stage.urls)))
+        for name in stage.environments:
+            stage.wait(name)
         yield stage
 
 

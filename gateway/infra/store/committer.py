@@ -15,10 +15,10 @@ from typing import Any
 
 import rfc8785
 from sqlalchemy import Connection, Engine, event, insert, select, text
-from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from gateway.domain.audit_chain import Entry, Head, link
-from gateway.domain.errors import Refused, Unavailable
+from gateway.domain.errors import Conflict, Refused, Unavailable
 from gateway.domain.invocation import Invocation
 from gateway.domain.ports import Sink
 from gateway.infra.store.tables import audit, events
@@ -133,16 +133,12 @@ class Committer:
                 mark, savepoint = batch.mark(), connection.begin_nested()
                 try:
                     answers.append(unit(batch))
-                except DataError:
-                    savepoint.rollback()
-                    batch.back_to(mark)
-                    answers.append(Refused(Code.BAD_INPUT, 422, NOT_STORABLE))
-                except DBAPIError:
-                    raise
                 except Exception as error:
+                    if isinstance(error, DBAPIError) and not isinstance(error, DataError | IntegrityError):
+                        raise
                     savepoint.rollback()
                     batch.back_to(mark)
-                    answers.append(error)
+                    answers.append(_own(error))
                 else:
                     savepoint.commit()
             self._flush(batch)
@@ -174,6 +170,17 @@ class Committer:
         last = select(audit.c.seq, audit.c.hash).where(audit.c.writer == self._head.writer)
         row = connection.execute(last.order_by(audit.c.seq.desc()).limit(1)).first()
         return Head(self._head.writer, row.seq, row.hash) if row else Head(self._head.writer)
+
+
+def _own(error: Exception) -> Exception:
+    """What a unit is told of its own failure, which is not its neighbours'."""
+    match error:
+        case DataError():
+            return Refused(Code.BAD_INPUT, 422, NOT_STORABLE)
+        case IntegrityError():
+            return Conflict("it is there already")
+        case _:
+            return error
 
 
 def _settle(done: asyncio.Future[Any], answer: Any) -> None:
