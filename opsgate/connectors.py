@@ -43,6 +43,8 @@ class Progressing:
 
 @dataclass(frozen=True)
 class Succeeded:
+    """`facts`: what else is known, as JSON. A list of lines under `output` is shown below the summary."""
+
     summary: str
     facts: dict[str, Any] = field(default_factory=dict)
 

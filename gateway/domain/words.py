@@ -10,6 +10,9 @@ from opsgate.contracts.decisions import Decision, RequirementStatus, Verdict
 from opsgate.contracts.invocations import InvocationView, JobView, Person, State, Target, VoteView
 from opsgate.contracts.messages import Button, Card, Fact, Tone
 
+MAX_OUTPUT = 20
+"""Lines of an operation's `output` fact that stand on the card; the whole is in the log."""
+
 _TONES: dict[State, Tone] = {
     State.PENDING: "waiting",
     State.QUEUED: "running",
@@ -186,15 +189,14 @@ def card(inv: Invocation) -> Card:
         f"{v.name} {'approved' if v.verdict == 'approve' else 'rejected'}" + (f": {v.reason}" if v.reason else "")
         for v in inv.votes
     )
-    output: tuple[str, ...] = ()
-    if inv.state is State.SUCCEEDED and inv.effect == "read" and inv.outcome:
-        output = tuple(str(line) for line in inv.outcome.facts.get("lines", ()))
+    output = inv.outcome.facts.get("output") if inv.outcome and inv.state is State.SUCCEEDED else None
+    lines = tuple(str(line) for line in output[-MAX_OUTPUT:]) if isinstance(output, list) else ()
     return Card(
         tone=_TONES[inv.state],
         title=title_of(inv),
         text=text_of(inv),
         facts=facts_of(inv),
-        bullets=why + votes + output,
+        bullets=why + votes + lines,
         progress=running,
         buttons=buttons_of(inv),
         examples=(f"help {inv.command}", f"why {inv.text}") if inv.private else (),

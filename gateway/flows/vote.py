@@ -25,7 +25,7 @@ from opsgate.contracts.messages import Card
 from opsgate.contracts.problems import Code
 
 AnswerOnce = Callable[[Answer], Once | None]
-RETRIES = 30
+RETRIES = 300
 """How often a flow reads again when somebody else was first; each round one of the rivals gets through."""
 
 
@@ -48,6 +48,8 @@ async def vote(gate: Gate, ballot: Ballot, who: Asker, once: AnswerOnce) -> Answ
         refusal = why_not(inv, ballot, who)
         if refusal:
             return await refuse(gate, inv, who, f"vote.{ballot.verdict}.refused", refusal, once)
+        if any(v.by == who.id and v.verdict == ballot.verdict for v in inv.votes):
+            return await _again(gate, inv, once)
         try:
             return await _count(gate, inv, ballot, who, once)
         except Conflict:
@@ -72,6 +74,13 @@ def why_not(inv: Invocation, ballot: Ballot, who: Asker) -> str:
     if not groups & set(who.principal.groups):
         return f"Your vote does not count here: it takes somebody of {needed}."
     return ""
+
+
+async def _again(gate: Gate, inv: Invocation, once: AnswerOnce) -> Answer:
+    """The same person says the same again: nothing changes, and they see how it stands."""
+    answer = Answer(kind="invocation", private=False, card=card(inv), invocation=view(inv))
+    await gate.store.apply(Change((), once=once(answer)))
+    return answer
 
 
 async def _count(gate: Gate, inv: Invocation, ballot: Ballot, who: Asker, once: AnswerOnce) -> Answer:

@@ -42,7 +42,7 @@ class CommandView(Contract):
 
 
 class AskDecision(Contract):
-    """Body of `POST /v1/decisions`: what would be decided. Nothing runs. `as_person` needs the right to ask for others."""
+    """Body of `POST /v1/decisions`: what would be decided, running nothing. `as_person`: for somebody else."""
 
     text: str
     as_person: str | None = None

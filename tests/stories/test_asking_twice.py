@@ -66,7 +66,9 @@ def test_the_same_key_on_another_route_is_independent(room: Room) -> None:
     assert said["invocation"]["id"] != first.id
 
 
-@pytest.mark.parametrize("path", [PATH, "/v1/messages", f"{PATH}/inv_0000000000/votes", f"{PATH}/inv_0000000000/cancel"])
+@pytest.mark.parametrize(
+    "path", [PATH, "/v1/messages", f"{PATH}/inv_0000000000/votes", f"{PATH}/inv_0000000000/cancel"]
+)
 def test_without_a_key_nothing_is_done(room: Room, path: str) -> None:
     """400, and the words say what to send."""
     body = {"text": "status api-service"} if "inv_" not in path else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -33,9 +34,13 @@ def twenty_owners(production: ProductionStage) -> Iterator[Room]:
     file.write_text(yaml.safe_dump(directory))
     with Room(production) as room:
         for node in (0, 1):
-            eventually(lambda node=node: room.as_(OWNERS[0], node).get("/v1/whoami").is_success)
+            eventually(partial(_knows_the_owners, room, node))
         yield room
     file.write_text(before)
+
+
+def _knows_the_owners(room: Room, node: int) -> bool:
+    return bool(room.as_(OWNERS[0], node).get("/v1/whoami").is_success)
 
 
 async def _vote_all(room: Room, invocation_id: str, binding_hash: str, people: list[str]) -> list[dict[str, Any]]:

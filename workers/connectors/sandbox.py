@@ -180,7 +180,7 @@ class Logs(Reading[LogsInput]):
         for line in lines:
             run.log(line)
         count = f"The last {len(lines)} log lines" if lines else "No log lines"
-        return Succeeded(f"{count} of {input.service} in {input.environment}.", {"lines": len(lines)})
+        return Succeeded(f"{count} of {input.service} in {input.environment}.", {"output": lines[-20:]})
 
 
 class SandboxConnector(Connector):
