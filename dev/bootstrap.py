@@ -59,7 +59,8 @@ def main() -> None:
         run(sys.executable, "-m", "venv", "--clear", str(VENV))
     if not (VENV / "bin" / "uv").exists():
         run(str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV)
-    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON)]
+    # The certificates of the system: a company may have its own between here and the packages.
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--system-certs", "--quiet", "--python", str(PYTHON)]
     run(*uv, "--require-hashes", "--requirement", "requirements.lock")
     # The build backend comes from the lock too, so nothing unhashed is fetched for the `opsgate` command.
     run(*uv, "--no-deps", "--no-build-isolation", "--editable", ".")
