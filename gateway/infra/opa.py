@@ -22,6 +22,8 @@ PACKAGE, RULE = "gateway.decision", "result"
 PARAMETERS: dict[str, Any] = {"strict-builtin-errors": "true", "provenance": "true"}
 IN_FLIGHT = 4
 """Decisions asked for at once; more only queue inside OPA (two cores)."""
+QUEUE_S = 1.0
+"""Seconds a question waits for a place; then it is refused like any that gets no answer."""
 
 _TRY = "so nothing is allowed. Try again; if it stays so, tell the operator."
 _TELL = "so nothing is allowed. Tell the security team."
@@ -57,12 +59,17 @@ class OpaPolicy:
             await client.close_connection()
 
     async def decide(self, document: PolicyInput) -> PolicyResult:
-        """One decision within the deadline; queueing for a place counts."""
+        """One decision within the deadline; at most QUEUE_S before that for a place."""
         body = document.model_dump(mode="json", by_alias=True)
         try:
-            async with asyncio.timeout(self._deadline_s):
-                async with self._places:
+            # Waiting for a place is bounded apart: a rush must not turn good questions into denials.
+            async with asyncio.timeout(QUEUE_S):
+                await self._places.acquire()
+            try:
+                async with asyncio.timeout(self._deadline_s):
                     raw = await self._query(body)
+            finally:
+                self._places.release()
         except TimeoutError:
             return self._none("policy_timeout")
         except aiohttp.ClientResponseError:
