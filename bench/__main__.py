@@ -22,7 +22,7 @@ from bench import load, rig
 from gateway.domain.arguments import parse
 from gateway.domain.deciding import Facts, policy_input
 from gateway.domain.directory import Asker
-from gateway.flows.submit import draft
+from gateway.flows.drafting import draft
 from gateway.infra.files import load_catalog, load_directory
 from gateway.infra.opa import OpaPolicy
 from opsgate.contracts.base import Assurance
@@ -35,6 +35,9 @@ PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 CONCURRENCY = (1, 16, 64)
 PEOPLE = (10, 1_000, 100_000)
+QUIET = Recent(
+    by_subject_1h=0, same_command_24h=0, running_on_resource=0, pending_by_subject=0, rejected_s=None, open_reviews=0
+)
 BODY = {"command": "status", "args": {"service": "api-service", "environment": "staging"}}
 
 
@@ -124,15 +127,15 @@ async def decisions(opa_url: str, folder: Path, people: int, count: int) -> dict
     class House:
         tenant, clock = "acme", Clock()
 
+    House.directory = directory  # type: ignore[attr-defined]
     inv = draft(House(), asked, who, ChatContext(), "")  # type: ignore[arg-type]
     policy = OpaPolicy(opa_url, 5.0)
     await policy.open()
     taken = []
     try:
         for _ in range(count):
-            recent = Recent(by_subject_1h=0, same_command_24h=0, running_on_resource=0)
-            facts = Facts("acme", time.time_ns(), ("UTC",), policy.revision, None, (), recent)
-            document = policy_input(inv, "request", who, directory, facts)
+            facts = Facts("acme", time.time_ns(), ("UTC",), policy.revision, None, (), QUIET, None)
+            document = policy_input(inv, "request", directory, facts)
             began = time.perf_counter()
             result = await policy.decide(document)
             taken.append((time.perf_counter() - began) * 1000)

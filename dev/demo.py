@@ -94,7 +94,7 @@ async def story(chat: Chat) -> None:
     must((await chat.say("alice", f"/ops approve {view.id}")).kind == "refusal", "her own approval is refused")
 
     chapter("4. Bob owns the service and approves; one message shows how it goes")
-    await chat.say("bob", f"/ops approve {view.id}")
+    await chat.say("bob", "/ops " + view.card.buttons[0].command)
     must((await chat.follow("alice", view.id)).state is State.SUCCEEDED, "the production deploy succeeds")
 
     chapter("5. Dave is a guest: denied, and told why")

@@ -15,7 +15,7 @@ import structlog
 from gateway.domain.catalog import Catalog
 from gateway.domain.directory import Directory
 from gateway.domain.errors import GateError, Unavailable
-from gateway.flows import own, reconcile, relay
+from gateway.flows import own, reconcile, relay, remind
 from gateway.flows.feed import FeedHub
 from gateway.flows.gate import WORKER_FRESH_NS, Gate
 from gateway.infra import jwt, redis
@@ -53,7 +53,7 @@ class House:
 
     async def open(self) -> None:
         await self.policy.open()
-        for loop in (self.feed.run, self._relay, self._reconcile, self._refresh):
+        for loop in (self.feed.run, self._relay, self._reconcile, self._refresh, self._remind):
             self._loops.append(asyncio.create_task(loop(), name=loop.__qualname__))
 
     async def close(self) -> None:
@@ -87,9 +87,15 @@ class House:
             await asyncio.sleep(1)
             await _survive(lambda: reconcile.reconcile(self.gate))
 
+    async def _remind(self) -> None:
+        while True:
+            await asyncio.sleep(30)
+            await _survive(lambda: remind.remind(self.gate))
+
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(0.5)
+            await _survive(self.gate.folk.refresh)
             for name, watched in (("catalog", self.catalog), ("directory", self.directory)):
                 if watched.refresh():
                     log.info("reloaded", what=name)

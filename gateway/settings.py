@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     directory_file: Path = Field(
         default=ROOT / "examples" / "acme" / "directory.yaml", description="people, adapters and services"
     )
+    tickets_file: Path | None = Field(default=None, description="change tickets and their states (YAML); see docs")
     signing_key_file: Path | None = Field(default=None, description="EC P-256 key (PEM) that signs job tickets")
     token_issuers_file: Path | None = Field(default=None, description="whose tokens are accepted (YAML)")
     worker_token: SecretStr = Field(default=SecretStr(""), description="what workers authenticate with")

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.domain.catalog import Catalog
 from gateway.domain.directory import Directory
 from gateway.flows.feed import FeedHub
+from gateway.flows.folk import Folk
 from gateway.flows.gate import Gate
 from gateway.house import House
 from gateway.infra import jwt, redis
@@ -19,6 +20,7 @@ from gateway.infra.slack_evidence import SlackEvidence
 from gateway.infra.store import migrate
 from gateway.infra.store.store import SqlStore
 from gateway.infra.telemetry import Telemetry
+from gateway.infra.tickets import FileTracker
 from gateway.settings import Settings
 
 
@@ -43,6 +45,7 @@ def build(settings: Settings) -> House:
     policy = OpaPolicy(settings.opa_url, settings.opa_deadline_ms / 1000)
     limits, bus = redis.RedisLimits(client, settings.rate_per_minute), redis.RedisBus(client)
     dispatcher = CeleryDispatcher(settings.broker_url.get_secret_value())
+    clock = SystemClock()
     gate = Gate(
         tenant=settings.tenant,
         zones=tuple(z.strip() for z in settings.zones.split(",") if z.strip()),
@@ -52,9 +55,11 @@ def build(settings: Settings) -> House:
         tickets=keys,
         limits=limits,
         bus=bus,
-        clock=SystemClock(),
+        clock=clock,
+        tracker=FileTracker(settings.tickets_file),
         catalog=lambda: catalog.value,
-        directory=lambda: directory.value,
+        folk=Folk(store, lambda: directory.value, clock),
+        public_url=settings.public_url.rstrip("/"),
     )
     house = House(
         gate=gate,

@@ -1,13 +1,18 @@
 # METADATA
 # title: Break glass
 # description: >-
-#   The way past freezes and approvals in an emergency. Only for the person on call, with an incident and a real reason; it is
-#   never silent. On call is a group, `oncall:SERVICE`, that the identity source keeps.
+#   The way past freezes, windows, tickets, limits and approvals in an emergency. Only for the person on call, for their own
+#   command, with an incident and a real reason; it is never silent. On call is a group, `oncall:SERVICE`, that the directory keeps.
 package gateway.break_glass
 
 default active := false
 
 active if {
+	ready
+	input.recent.open_reviews == 0
+}
+
+ready if {
 	input.request.break_glass.requested
 	input.subject.kind == "human"
 	on_call in input.subject.groups
@@ -19,10 +24,19 @@ on_call := sprintf("oncall:%s", [input.resource.service])
 
 deny contains {"code": "break_glass_refused", "msg": msg} if {
 	input.request.break_glass.requested
-	not active
+	not ready
 	msg := sprintf(
 		"Breaking the glass needs three things: being in %s, an incident like INC-42, and a reason of at least 20 characters. Page whoever is on call.",
 		[on_call],
+	)
+}
+
+deny contains {"code": "review_open", "msg": msg} if {
+	input.request.break_glass.requested
+	input.recent.open_reviews > 0
+	msg := sprintf(
+		"You broke the glass before, and that has not been reviewed yet (open reviews: %d). Have %s close the oldest first; until then somebody else in %s can do this.",
+		[input.recent.open_reviews, concat(" or ", data.roles.security), on_call],
 	)
 }
 
@@ -43,3 +57,26 @@ require contains {
 obligations contains {"id": "post_review", "within_s": 86400, "groups": data.roles.security} if active
 
 obligations contains {"id": "page", "groups": data.roles.security} if active
+
+obligations contains {"id": "notify", "groups": sort(input.resource.owners)} if active
+
+# An emergency that can wait is none: what has not started by then is refused.
+obligations contains {"id": "time_limit", "start_within_s": 900} if active
+
+# ---- who pages --------------------------------------------------------------------------
+
+# The gateway's own principal. Its name alone proves nothing; the guard refuses whoever else claims it.
+gateway if {
+	input.subject.id == "opsgate"
+	input.subject.kind == "service"
+	input.subject.auth.method == "gateway"
+}
+
+# A page must get through: no freeze, no window and no approval stops it.
+paging if {
+	gateway
+	input.action.name == "page"
+	input.action.effect != "destroy"
+}
+
+allow contains {"rule": "gateway_pages"} if paging

@@ -12,6 +12,7 @@ import data.gateway.members
 import data.gateway.shape
 import data.gateway.teams
 import data.gateway.votes
+import data.gateway.windows
 import data.gateway.words
 
 # ---- collect: everybody may add, nobody may take away -----------------------------
@@ -21,6 +22,8 @@ team := trim_prefix(input.resource.team, "team:")
 
 deny contains d if some d in guard.deny
 
+deny contains d if some d in windows.deny
+
 deny contains d if some d in members.deny
 
 deny contains d if some d in break_glass.deny
@@ -28,6 +31,12 @@ deny contains d if some d in break_glass.deny
 deny contains d if some d in votes.rejections(require)
 
 deny contains d if some d in teams[team].deny
+
+# Nobody is tired by what nobody is asked.
+deny contains d if {
+	count(waiting) > 0
+	some d in guard.tiring
+}
 
 allow contains a if some a in members.allow
 
@@ -45,11 +54,30 @@ obligations contains o if some o in break_glass.obligations
 
 obligations contains o if some o in teams[team].obligations
 
+# A rule stands in for people only where the requirement itself says that it may, and the rule names that requirement.
+auto contains {"rule": a.rule, "requirement": r.id} if {
+	some a in teams[team].auto_approve
+	some r in require
+	r.auto == true
+	a.requirement == r.id
+}
+
 # ---- decide: deny > pending > allow > no rule = deny --------------------------------
 
-waiting contains r if {
+# What only people can agree to.
+personal contains r if {
 	some r in require
-	not votes.met(r, require)
+	not automatic(r)
+}
+
+automatic(r) if {
+	r.auto == true
+	r.id in {a.requirement | some a in auto}
+}
+
+waiting contains r if {
+	some r in personal
+	not votes.met(r, personal)
 }
 
 default effect := "deny"
@@ -91,7 +119,13 @@ reasons contains d if {
 reasons contains {"code": "allowed", "msg": msg} if {
 	effect == "allow"
 	rules := concat(", ", sort([a.rule | some a in allow]))
-	msg := sprintf("`%s` on %s is allowed by the rule %s.", [input.action.name, words.target, rules])
+	msg := sprintf("`%s` on %s is allowed by the rule %s%s.", [input.action.name, words.target, rules, approved])
+}
+
+default approved := ""
+
+approved := sprintf(", and approved by %s", [concat(", ", sort({sprintf("policy:%s", [a.rule]) | some a in auto}))]) if {
+	count(auto) > 0
 }
 
 silence := members.explain if {
@@ -116,6 +150,7 @@ result := {
 	"reasons": [d | some d in shape.deny],
 	"grants": [],
 	"require": [],
+	"auto": [],
 	"unmet": [],
 	"obligations": [],
 } if {
@@ -127,6 +162,7 @@ result := {
 	"reasons": [object.union(d, {"msg": substring(d.msg, 0, 500)}) | some d in reasons],
 	"grants": answered({{"rule": a.rule} | some a in allow}),
 	"require": answered(require),
+	"auto": answered(auto),
 	"unmet": answered({r.id | some r in waiting}),
 	"obligations": answered(obligations),
 }

@@ -7,8 +7,10 @@ import data.gateway_test.fixtures
 test_answer_has_the_agreed_shape if {
 	object.keys(fixtures.ask({})) == {
 		"schema", "effect", "request_hash", "reasons",
-		"grants", "require", "unmet", "obligations",
+		"grants", "require", "auto", "unmet", "obligations",
 	}
+	object.keys(fixtures.answer({})) == object.keys(fixtures.ask({}))
+	fixtures.ask({}).auto == []
 	fixtures.ask({}).schema == "gateway.decision/v1"
 }
 
@@ -130,4 +132,76 @@ test_developing_is_no_excuse_for_reads_and_switches if {
 			with data.gateway.members.allow as set()
 		fixtures.codes(r) == {"no_rule"}
 	}
+}
+
+# ---- a rule in the place of people (A18) -----------------------------------------------------
+
+lead := {"id": "lead", "groups": ["payments-leads"], "quorum": 1, "ttl_s": 600}
+
+filled(requirements, approvals, given) := result if {
+	result := decision.result with input as object.union(fixtures.base, {"resource": {"env": "staging"}, "approvals": given})
+		with data.gateway.teams.payments.require as requirements
+		with data.gateway.teams.payments.auto_approve as approvals
+}
+
+by_rule(id) := {{"rule": "payments_small", "requirement": id}}
+
+test_a18_a_rule_fills_a_requirement_that_lets_it if {
+	r := filled({object.union(lead, {"auto": true})}, by_rule("lead"), [])
+	r.effect == "allow"
+	r.auto == [{"rule": "payments_small", "requirement": "lead"}]
+}
+
+test_a18_a_rule_never_stands_in_for_people if {
+	every requirement in [lead, object.union(lead, {"auto": false}), object.union(lead, {"auto": "true"})] {
+		r := filled({requirement}, by_rule("lead"), [])
+		r.effect == "pending"
+		r.auto == []
+		r.unmet == ["lead"]
+	}
+}
+
+test_a18_a_rule_fills_only_what_it_names if {
+	r := filled({object.union(lead, {"auto": true})}, by_rule("other"), [])
+	r.effect == "pending"
+	r.auto == []
+}
+
+test_a18_a_requirement_of_the_same_name_stays_with_people if {
+	r := decision.result with input as fixtures.base
+		with data.gateway.teams.payments.require as {object.union(lead, {"id": "owner", "auto": true})}
+		with data.gateway.teams.payments.auto_approve as by_rule("owner")
+	r.effect == "pending"
+	r.unmet == ["owner"]
+}
+
+test_a18_a_team_rule_never_fills_what_security_asks_for if {
+	r := decision.result with input as object.union(fixtures.base, {"action": {"effect": "destroy"}})
+		with data.gateway.teams.payments.auto_approve as by_rule("destroy_owner") | by_rule("destroy_security")
+	r.effect == "pending"
+	r.auto == []
+}
+
+test_a18_what_a_rule_fills_takes_nobody_from_the_others if {
+	two := object.union(lead, {"id": "two", "groups": ["security"], "distinct_from": {"groups": lead.groups, "quorum": 1}})
+	carol := fixtures.vote("carol", ["security", "payments-leads"])
+	filled({object.union(lead, {"auto": true}), two}, by_rule("lead"), [carol]).effect == "allow"
+	filled({lead, two}, by_rule("lead"), [carol]).effect == "pending"
+}
+
+test_a_denial_names_no_rule_that_would_have_approved if {
+	r := decision.result with input as object.union(fixtures.base, {"subject": {"kind": "bot"}})
+		with data.gateway.teams.payments.require as {object.union(lead, {"auto": true})}
+		with data.gateway.teams.payments.auto_approve as by_rule("lead")
+	fixtures.denied(r, "bot")
+	r.auto == []
+}
+
+test_a23_no_message_names_who_could_approve if {
+	r := fixtures.voted([fixtures.vote("dave", ["members"]), object.union(fixtures.bob, {"approver": {"id": "erin"}, "revoked": true})])
+	r.effect == "pending"
+	every person in ["dave", "erin", "bob"] { not contains(fixtures.messages(r), person) }
+	no := fixtures.voted([fixtures.no(fixtures.bob)])
+	not contains(fixtures.messages(no), "bob")
+	contains(fixtures.messages(no), "owners:api-service")
 }

@@ -24,7 +24,8 @@ base := {
 		"verified": true,
 		"groups": ["members", "developers", "team:payments"],
 		"linked_ids": ["slack:T1:U1"],
-		"auth": {"method": "chat", "assurance": "verified", "mfa_at_ns": 0},
+		"owner": "",
+		"auth": {"method": "chat", "assurance": "verified", "mfa_at_ns": 0, "scopes": []},
 		"via": {"adapter": "slack", "actor_chain": ["deploy-bot"]},
 	},
 	"action": {"name": "deploy", "effect": "write", "args": {"version": "1.4.2"}, "idempotent": true, "dry_run": false},
@@ -56,20 +57,45 @@ base := {
 	},
 	"approvals": [],
 	"freezes": [],
-	"recent": {"by_subject_1h": 0, "same_command_24h": 0, "running_on_resource": 0},
+	"recent": {
+		"by_subject_1h": 0,
+		"same_command_24h": 0,
+		"running_on_resource": 0,
+		"pending_by_subject": 0,
+		"rejected_s": null,
+		"open_reviews": 0,
+	},
 }
 
 roles := {"member": ["members"], "developer": ["developers"], "security": ["security"]}
 
+settings := {
+	"open_environments": ["staging"],
+	"limits": {"targets": {"staging": 50, "production": 10}, "pending_per_person": 10, "cool_down_s": 300},
+	"assurance": {"destroy": "oidc"},
+	"tickets": {"required": [], "approved_states": ["approved"]},
+	"windows": [],
+	"auto_approval": {"commands": []},
+}
+
 # The answer to `base` with some fields changed (objects are merged, everything else replaced).
 ask(change) := answer(object.union(base, change))
 
-answer(question) := result if {
+answer(question) := under({}, question)
+
+# The same where data.json says something else.
+ask_under(change, asked) := under(change, object.union(base, asked))
+
+under(change, question) := result if {
+	said := {name: object.get(change, name, usual) | some name, usual in settings}
 	result := decision.result with input as question
 		with data.roles as roles
-		with data.open_environments as ["staging"]
-		with data.limits as {"targets": {"staging": 50, "production": 10}}
-		with data.hours as {}
+		with data.open_environments as said.open_environments
+		with data.limits as said.limits
+		with data.assurance as said.assurance
+		with data.tickets as said.tickets
+		with data.windows as said.windows
+		with data.auto_approval as said.auto_approval
 }
 
 # The answer once these votes are in.
@@ -99,6 +125,12 @@ bob := vote("bob", ["members", "team:payments", "owners:api-service"])
 
 carol := vote("carol", ["members", "security"])
 
+# The same votes, given after a sign-in of their own.
+signed(votes) := [object.union(given, {"approver": {"assurance": "oidc"}}) | some given in votes]
+
+# Given by somebody to whom `giver` delegated, so with the giver's groups.
+proxy(person, giver, groups) := object.union(vote(person, groups), {"approver": {"on_behalf_of": giver}})
+
 no(given) := object.union(given, {"decision": "reject"})
 
 codes(result) := {reason.code | some reason in result.reasons}
@@ -107,5 +139,8 @@ denied(result, code) if {
 	result.effect == "deny"
 	code in codes(result)
 }
+
+# The argument that failed, by code.
+arguments(result) := {reason.code: reason.argument | some reason in result.reasons; reason.argument}
 
 messages(result) := concat(" ", [reason.msg | some reason in result.reasons])

@@ -1,6 +1,7 @@
 # Who may ask for what.
 package gateway_test.members
 
+import data.gateway.decision
 import data.gateway.members
 import data.gateway_test.fixtures
 
@@ -90,8 +91,27 @@ test_destroying_needs_an_owner_and_security_even_in_staging if {
 }
 
 test_destroying_runs_with_both if {
-	fixtures.ask(object.union(migrating, {"approvals": [fixtures.bob, fixtures.carol]})).effect == "allow"
+	both := [fixtures.bob, fixtures.carol]
+	fixtures.ask(object.union(migrating, {"approvals": fixtures.signed(both)})).effect == "allow"
 }
+
+test_a20_destroying_asks_for_a_sign_in_of_its_own_where_it_matters if {
+	proofs(migrating, {}) == {"oidc"}
+	proofs(object.union(migrating, staging), {}) == {"verified"}
+	proofs(migrating, {"assurance": {"destroy": "oidc_mfa"}}) == {"oidc_mfa"}
+	proofs(migrating, {"assurance": {"destroy": "verified"}}) == {"verified"}
+	contains(fixtures.messages(fixtures.ask(migrating)), "signed in again for it")
+}
+
+test_a_proof_that_is_none_is_the_page if {
+	every broken in [{"destroy": "asserted"}, {"destroy": "sms"}, {"destroy": 7}, null, {}] {
+		r := decision.result with input as object.union(fixtures.base, migrating)
+			with data.assurance as broken
+		{requirement.assurance | some requirement in r.require} == {"oidc"}
+	}
+}
+
+proofs(change, said) := {requirement.assurance | some requirement in fixtures.ask_under(said, change).require}
 
 test_security_freezes_and_unfreezes_at_once if {
 	every name in ["freeze", "unfreeze"] {

@@ -82,6 +82,7 @@ head if {
 
 local_time(zone) if {
 	is_string(zone.date)
+	day(zone.date)
 	zone.weekday in {"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
 	is_number(zone.minute_of_day)
 }
@@ -95,9 +96,11 @@ subject if {
 	is_boolean(input.subject.verified)
 	texts(input.subject.groups)
 	texts(input.subject.linked_ids)
+	is_string(input.subject.owner)
 	is_string(input.subject.auth.method)
 	input.subject.auth.assurance in assurances
 	is_number(input.subject.auth.mfa_at_ns)
+	texts(input.subject.auth.scopes)
 	is_string(input.subject.via.adapter)
 	texts(input.subject.via.actor_chain)
 }
@@ -147,6 +150,7 @@ ticket if {
 	is_string(input.ticket.id)
 	is_string(input.ticket.state)
 	is_boolean(input.ticket.verified)
+	is_number(input.ticket.verified_at_ns)
 }
 
 asked if {
@@ -201,6 +205,9 @@ recent if {
 	is_number(input.recent.by_subject_1h)
 	is_number(input.recent.same_command_24h)
 	is_number(input.recent.running_on_resource)
+	is_number(input.recent.pending_by_subject)
+	type_name(input.recent.rejected_s) in {"number", "null"}
+	is_number(input.recent.open_reviews)
 }
 
 # Roles are lists of groups. Without one of them a requirement would quietly ask nobody.
@@ -217,7 +224,10 @@ kinds := {"human", "service", "bot"}
 
 assurances := {"asserted", "verified", "oidc", "oidc_mfa"}
 
+# A calendar day such as 2025-11-24.
+day(text) if regex.match(`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$`, text)
+
 texts(xs) if {
 	is_array(xs)
-	every x in xs { is_string(x) }
+	{x | some x in xs; not is_string(x)} == set()
 }

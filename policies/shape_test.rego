@@ -41,14 +41,21 @@ test_a_cut_command_is_a_no if {
 test_another_version_of_the_question_is_a_no if fixtures.denied(fixtures.ask({"schema": "gateway.input/v2"}), "bad_input")
 
 test_a_ticket_is_whole_or_null if {
-	whole := {"system": "jira", "id": "OPS-1", "state": "open", "verified": true}
+	whole := {"system": "jira", "id": "OPS-1", "state": "approved", "verified": true, "verified_at_ns": fixtures.now}
 	fixtures.ask({"ticket": whole}).effect == "pending"
-	fixtures.denied(fixtures.ask({"ticket": object.remove(whole, ["verified"])}), "bad_input")
+	every field in ["system", "id", "state", "verified", "verified_at_ns"] {
+		fixtures.denied(fixtures.ask({"ticket": object.remove(whole, [field])}), "bad_input")
+	}
 }
 
 test_a_broken_vote_is_a_no if {
 	broken := object.union(fixtures.bob, {"approver": {"assurance": "certain"}})
 	fixtures.denied(fixtures.voted([broken]), "bad_input")
+}
+
+test_a_day_that_is_none_is_a_no if {
+	local := {"Europe/London": {"date": "24 Nov", "weekday": "mon", "minute_of_day": 780}}
+	fixtures.denied(fixtures.ask({"now": {"local": local}}), "bad_input")
 }
 
 test_a_broken_freeze_is_a_no if fixtures.denied(fixtures.ask({"freezes": [{"scope": "all"}]}), "bad_input")

@@ -2,19 +2,22 @@
 # title: Which votes count, and when they are enough
 # description: >-
 #   A vote is evidence about one exact command, given by one person for a limited time. Nobody approves their own command,
-#   and nobody stands for two people. Owned by security.
+#   and nobody fills two places: not with two accounts, not with somebody else's delegation. Owned by security.
 package gateway.votes
 
 import data.gateway.words
 
 # ---- which votes count ----------------------------------------------------------------
 
-# Everything that is the person who asked: the person, every linked account, everybody acting for or through them.
+# Everything that is the person who asked: the person, every linked account, everybody acting for or through them, and
+# whoever a service account belongs to.
 asker contains input.subject.id
 
 asker contains id if some id in input.subject.linked_ids
 
 asker contains id if some id in input.subject.via.actor_chain
+
+asker contains input.subject.owner if input.subject.owner != ""
 
 own(vote) if vote.approver.id in asker
 
@@ -36,12 +39,36 @@ fresh(vote) if {
 	input.now.unix_ns < vote.expires_ns
 }
 
-# A person whose account is linked, voting as themselves: delegated votes do not count.
+# A person whose account is linked.
 person(vote) if {
 	vote.approver.kind == "human"
 	vote.approver.verified
-	is_null(vote.approver.on_behalf_of)
 }
+
+# ---- for whom ----------------------------------------------------------------------------
+
+# Whoever delegated gives the groups, and their place is filled; the gateway checked the delegation and its time.
+delegated(vote) if is_string(vote.approver.on_behalf_of)
+
+place(vote) := vote.approver.on_behalf_of if {
+	delegated(vote)
+} else := vote.approver.id
+
+voters contains vote.approver.id if some vote in input.approvals
+
+# A delegated vote gives way: to any vote of the giver in person, and to any other vote of whoever gave it.
+surplus(vote) if {
+	delegated(vote)
+	vote.approver.on_behalf_of in voters
+}
+
+surplus(vote) if {
+	delegated(vote)
+	places := {place(other) | some other in input.approvals; other.approver.id == vote.approver.id}
+	count(places) > 1
+}
+
+# ---- all of it ---------------------------------------------------------------------------
 
 counting contains vote if {
 	some vote in input.approvals
@@ -50,6 +77,7 @@ counting contains vote if {
 	bound(vote)
 	fresh(vote)
 	not own(vote)
+	not surplus(vote)
 }
 
 # ---- when they are enough ---------------------------------------------------------------
@@ -62,8 +90,13 @@ weakest(requirement) := max([strength.verified, strength[requirement.assurance]]
 weakest(requirement) := strength.verified if not requirement.assurance
 
 fits(vote, requirement) if {
-	shares_group(vote.approver.groups, requirement.groups)
+	asked(vote, requirement)
 	strength[vote.approver.assurance] >= weakest(requirement)
+}
+
+# From a group that is asked, and not too long ago.
+asked(vote, requirement) if {
+	shares_group(vote.approver.groups, requirement.groups)
 	input.now.unix_ns < vote.at_ns + (requirement.ttl_s * 1000000000)
 }
 
@@ -73,7 +106,7 @@ shares_group(mine, wanted) if {
 }
 
 # The distinct people who may fill a requirement: by person, never by click.
-eligible(requirement) := {vote.approver.id |
+eligible(requirement) := {place(vote) |
 	some vote in counting
 	fits(vote, requirement)
 }
@@ -151,18 +184,31 @@ flaws(vote, all) := {"self_approval"} if {
 	{"vote_not_personal" | not person(vote)},
 	{"vote_void" | not bound(vote)},
 	{"vote_expired" | not fresh(vote)},
-	{"vote_not_eligible" | not fits_any(vote, all)},
+	{"vote_doubled" | surplus(vote)},
+	{"vote_not_eligible" | not useful(vote, all)},
+	{"stepup_needed" | weak(vote, all)},
 })
 
-fits_any(vote, all) if {
+useful(vote, all) if {
+	vote.approver.assurance != "asserted"
 	some requirement in all
-	fits(vote, requirement)
+	asked(vote, requirement)
+}
+
+# Only the sign-in is missing. An API token ("asserted") cannot sign in again: it never votes.
+weak(vote, all) if {
+	vote.approver.assurance != "asserted"
+	some requirement in all
+	asked(vote, requirement)
+	not fits(vote, requirement)
 }
 
 why := {
 	"self_approval": "You cannot approve what you asked for yourself, from any of your accounts: a second person has to look at it.",
-	"vote_not_personal": "An approval did not count: it came from a bot, from an account that is not linked, or on behalf of somebody else. Approve as yourself, from your linked account.",
+	"vote_not_personal": "An approval did not count: it came from a bot from or from an account that is not linked to a person. Approve as yourself, from your linked account.",
+	"vote_doubled": "An approval on behalf of somebody else did not count: they voted themselves, or whoever gave it voted otherwise too. Each person fills one place: ask somebody else.",
 	"vote_void": "An approval did not count: it was taken back, or given for another command or under an older policy. Look at the card again, then approve.",
 	"vote_expired": "An approval did not count: it is outside the time in which it is good. Approve again.",
-	"vote_not_eligible": "An approval did not count: whoever gave it is in none of the groups that are asked, did it too long ago, or is signed in too weakly. Ask somebody of those groups.",
+	"vote_not_eligible": "An approval did not count: whoever gave it is in none of the groups that are asked, did it too long ago, or with an API token. Ask somebody of those groups.",
+	"stepup_needed": "An approval did not count: it was a click, and this one needs a fresh sign-in. Press Approve again, sign in again on the page that opens, and approve there.",
 }

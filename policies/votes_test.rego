@@ -26,8 +26,6 @@ test_nor_through_somebody_else if {
 	useless(changed({"approver": {"on_behalf_of": "slack:T1:U1"}}), "self_approval")
 }
 
-test_nobody_votes_for_another if useless(changed({"approver": {"on_behalf_of": "erin"}}), "vote_not_personal")
-
 test_only_people_with_a_linked_account_vote if {
 	useless(changed({"approver": {"verified": false}}), "vote_not_personal")
 	useless(changed({"approver": {"kind": "bot"}}), "vote_not_personal")
@@ -62,7 +60,7 @@ test_an_older_policy_is_good_for_a_write_but_not_for_a_destroy if {
 
 # ---- quorum ---------------------------------------------------------------------------
 
-destroy(given) := fixtures.ask({"action": {"name": "migrate", "effect": "destroy"}, "approvals": given})
+destroy(given) := fixtures.ask({"action": {"name": "migrate", "effect": "destroy"}, "approvals": fixtures.signed(given)})
 
 unmet(given) := {u | some u in destroy(given).unmet}
 
@@ -139,6 +137,98 @@ test_a_requirement_can_ask_for_a_stronger_sign_in if {
 test_a_requirement_can_never_ask_for_less_than_proven if {
 	loose := {"id": "x", "groups": ["a"], "quorum": 1, "ttl_s": 3600, "assurance": "asserted"}
 	not met(loose, {loose}, [object.union(fixtures.vote("p", ["a"]), {"approver": {"assurance": "asserted"}})])
+}
+
+# ---- whose vote (A04, A09, A15) -----------------------------------------------------------
+
+robot := {"id": "deployer", "kind": "service", "owner": "bob", "linked_ids": [], "via": {"actor_chain": []}}
+
+test_a04_the_owner_of_a_service_account_is_the_one_who_asked if {
+	r := fixtures.ask({"subject": robot, "approvals": [fixtures.bob]})
+	r.effect == "pending"
+	"self_approval" in fixtures.codes(r)
+	fixtures.ask({"subject": robot, "approvals": [fixtures.vote("erin", owner)]}).effect == "allow"
+}
+
+test_a04_nobody_is_the_owner_of_a_human if fixtures.voted([object.union(fixtures.bob, {"approver": {"id": "x"}})]).effect == "allow"
+
+test_a15_a_delegate_votes_with_the_givers_groups if {
+	fixtures.voted([fixtures.proxy("frank", "bob", owner)]).effect == "allow"
+	fixtures.codes(fixtures.voted([fixtures.proxy("frank", "carol", ["security"])])) == {"approval_needed", "vote_not_eligible"}
+}
+
+test_a15_nobody_delegates_to_or_for_who_asks if {
+	useless(fixtures.proxy("alice", "bob", owner), "self_approval")
+	useless(fixtures.proxy("frank", "alice", owner), "self_approval")
+	useless(fixtures.proxy("frank", "slack:T1:U1", owner), "self_approval")
+	useless(fixtures.proxy("deploy-bot", "bob", owner), "self_approval")
+	useless(fixtures.proxy("frank", "deploy-bot", owner), "self_approval")
+}
+
+test_a15_the_owner_of_a_service_account_delegates_nothing_to_it if {
+	every given in [fixtures.proxy("frank", "bob", owner), fixtures.proxy("bob", "erin", owner)] {
+		r := fixtures.ask({"subject": robot, "approvals": [given]})
+		r.effect == "pending"
+		fixtures.codes(r) == {"approval_needed", "self_approval"}
+	}
+}
+
+test_a15_a_vote_for_somebody_gives_way_to_their_own if {
+	two := {"id": "two", "groups": owner, "quorum": 2, "ttl_s": 3600}
+	own := fixtures.vote("bob", owner)
+	not met(two, {two}, [own, fixtures.proxy("frank", "bob", owner)])
+	met(two, {two}, [own, fixtures.proxy("frank", "erin", owner)])
+	useless(fixtures.proxy("bob", "bob", owner), "vote_doubled")
+}
+
+test_a15_two_delegates_of_one_person_fill_one_place if {
+	two := {"id": "two", "groups": owner, "quorum": 2, "ttl_s": 3600}
+	not met(two, {two}, [fixtures.proxy("frank", "bob", owner), fixtures.proxy("gina", "bob", owner)])
+}
+
+test_a15_one_voter_is_one_place_whoever_they_speak_for if {
+	two := {"id": "two", "groups": owner, "quorum": 2, "ttl_s": 3600}
+	not met(two, {two}, [fixtures.proxy("frank", "bob", owner), fixtures.proxy("frank", "erin", owner)])
+	not met(two, {two}, [fixtures.vote("frank", owner), fixtures.proxy("frank", "erin", owner)])
+	r := fixtures.voted([fixtures.proxy("frank", "bob", owner), fixtures.proxy("frank", "erin", owner)])
+	"vote_doubled" in fixtures.codes(r)
+}
+
+test_a15_who_votes_for_another_is_not_voted_for if {
+	two := {"id": "two", "groups": owner, "quorum": 2, "ttl_s": 3600}
+	not met(two, {two}, [fixtures.proxy("bob", "erin", owner), fixtures.proxy("frank", "bob", owner)])
+}
+
+test_a03_a_delegate_fills_one_of_two_stages if {
+	unmet([fixtures.proxy("bob", "erin", ["owners:api-service", "security"])]) != set()
+	count(unmet([fixtures.proxy("frank", "erin", ["owners:api-service", "security"]), fixtures.bob])) == 0
+	count(unmet([fixtures.proxy("frank", "erin", ["owners:api-service"]), fixtures.vote("frank", ["security"])])) > 0
+}
+
+# ---- how well known (A20) -------------------------------------------------------------------
+
+migrating(given) := fixtures.ask({"action": {"name": "migrate", "effect": "destroy"}, "approvals": given})
+
+test_a20_a_click_in_a_chat_leads_to_the_sign_in_page if {
+	r := migrating([fixtures.bob, fixtures.carol])
+	r.effect == "pending"
+	count(r.unmet) == 2
+	fixtures.codes(r) == {"approval_needed", "stepup_needed"}
+	contains(fixtures.messages(r), "sign in again")
+}
+
+test_a20_who_signed_in_is_not_told_to if {
+	fixtures.codes(migrating(fixtures.signed([fixtures.bob]))) == {"approval_needed"}
+}
+
+test_a20_a_vote_that_lacks_more_than_the_sign_in_is_not_sent_there if {
+	not "stepup_needed" in fixtures.codes(migrating([fixtures.vote("dave", ["members"])]))
+}
+
+test_a20_an_api_token_never_votes if {
+	token := object.union(fixtures.bob, {"approver": {"assurance": "asserted"}})
+	fixtures.codes(migrating([token])) == {"approval_needed", "vote_not_eligible"}
+	useless(token, "vote_not_eligible")
 }
 
 # ---- veto -------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ def make_app(fleet: Fleet) -> Starlette:
             Route("/v1/rollouts", api.rollouts),
             Route("/v1/rollouts/{id}", api.rollout),
             Route("/v1/rollouts/{id}/cancel", api.cancel, methods=["POST"]),
+            Route("/v1/pages", api.page, methods=["POST"]),
+            Route("/v1/pages", api.pages),
             Route("/v1/faults", api.put_faults, methods=["PUT"]),
             Route("/v1/faults", api.clear_faults, methods=["DELETE"]),
             Route("/v1/faults", api.faults),
@@ -134,6 +136,18 @@ class Api:
             return JSONResponse(readings.rollout_view(self._fleet.cancel(found["id"])))
 
         return await self._in_trouble(found["service"], answer)
+
+    async def page(self, request: Request) -> Response:
+        asked = await _body(request)
+
+        async def answer() -> Response:
+            page, new = self._fleet.page(asked)
+            return JSONResponse(page, 201 if new else 200)
+
+        return await self._in_trouble(EVERY, answer)
+
+    async def pages(self, _: Request) -> Response:
+        return JSONResponse({"items": self._fleet.pages()})
 
     async def faults(self, _: Request) -> Response:
         return JSONResponse(self._fleet.all_faults())

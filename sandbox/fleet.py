@@ -101,6 +101,24 @@ class Fleet:
             self._store.put_rollout(rollout, active=True)
         return rollout
 
+    def page(self, asked: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The page somebody got, and whether they got it now (False: this correlation id paged already)."""
+        fields = ("correlation_id", "group", "text")
+        if sorted(asked) != sorted(fields) or not all(isinstance(asked[f], str) and asked[f] for f in fields):
+            raise FleetError(422, "A page needs correlation_id, group and text, all of them texts.")
+        with self._store.transaction():
+            self._store.count("asked", asked["correlation_id"])
+            existing = self._store.page_of(asked["correlation_id"])
+            if existing:
+                return existing, False
+            page = {**asked, "at": self.now()}
+            self._store.put_page(page)
+            self._store.count("performed", asked["correlation_id"])
+        return page, True
+
+    def pages(self) -> list[dict[str, Any]]:
+        return self._store.pages()
+
     def effects(self) -> dict[str, dict[str, int]]:
         """By correlation id: `effects` starts really performed, `asked` starts asked for."""
         return {"effects": self._store.counts("performed"), "asked": self._store.counts("asked")}

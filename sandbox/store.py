@@ -20,6 +20,8 @@ create table if not exists rollouts (
   service text not null, environment text not null, active integer not null, data text not null);
 create table if not exists asked (correlation_id text primary key, times integer not null);
 create table if not exists performed (correlation_id text primary key, times integer not null);
+create table if not exists pages (
+  n integer primary key autoincrement, correlation_id text not null unique, data text not null);
 create table if not exists faults (service text primary key, data text not null);
 create table if not exists facts (name text primary key, value real not null);
 """
@@ -100,6 +102,18 @@ class Store:
     def rollouts(self, limit: int = 100) -> list[dict[str, Any]]:
         """Newest first."""
         return self._many("select data from rollouts order by n desc limit ?", limit)
+
+    def put_page(self, page: dict[str, Any]) -> None:
+        self._db.execute(
+            "insert into pages (correlation_id, data) values (?, ?)", (page["correlation_id"], json.dumps(page))
+        )
+
+    def pages(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Newest first."""
+        return self._many("select data from pages order by n desc limit ?", limit)
+
+    def page_of(self, correlation_id: str) -> dict[str, Any] | None:
+        return self._one("select data from pages where correlation_id = ?", correlation_id)
 
     def count(self, table: str, correlation_id: str) -> None:
         self._db.execute(

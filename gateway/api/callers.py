@@ -40,7 +40,7 @@ HouseDep = Annotated[House, Depends(house_of)]
 
 async def caller_of(house: HouseDep, credentials: Credentials) -> Caller:
     token = credentials.credentials if credentials else ""
-    return await identify.caller(token, house.tokens, house.directory.value)
+    return await identify.caller(house.gate, token, house.tokens)
 
 
 CallerDep = Annotated[Caller, Depends(caller_of)]
@@ -112,7 +112,7 @@ async def posted(
     request: Request, house: House, caller: Caller, body: BaseModel, evidence: Evidence | None, key: str
 ) -> Posted:
     """Raises Refused when nobody is proven."""
-    asker, proven = identify.asker(caller, evidence, house.evidence, house.directory.value, house.gate.clock.now_ns())
+    asker, proven = identify.asker(house.gate, caller, evidence, house.evidence)
     # A platform's retry is the same delivery whatever key the adapter made up: its signature is the key.
     used = proven.key if proven else key
     # And it is that of one thing only: the same signed request cannot be used up once on every route.

@@ -9,13 +9,15 @@ from fastapi.responses import JSONResponse, Response
 
 from gateway.api.callers import CallerDep, HouseDep, KeyHeader, PersonDep, Posted, answered, posted
 from gateway.domain import ports
+from gateway.domain.arguments import Options
 from gateway.domain.directory import Asker
 from gateway.domain.errors import Refused, not_found
 from gateway.domain.invocation import Invocation, when
 from gateway.domain.lifecycle import FINAL
 from gateway.domain.words import view
 from gateway.flows import cancel, chat, explain, vote
-from gateway.flows.submit import Ask, submit
+from gateway.flows.drafting import Ask
+from gateway.flows.submit import submit
 from gateway.house import House
 from gateway.infra.telemetry import traceparent
 from opsgate.contracts.invocations import (
@@ -45,7 +47,7 @@ async def send_message(
     text, context = _as_proven(call, body.text, body.context)
 
     async def work() -> Answer:
-        ask = Ask(text, None, {}, "", context, traceparent())
+        ask = Ask(text, None, {}, Options(), context, traceparent())
         return await chat.say(house.gate, ask, _placed(call, context), call.once())
 
     found: Answer = await answered(request, call, work)
@@ -61,7 +63,8 @@ async def submit_invocation(
     text, context = _as_proven(call, body.text, body.context)
 
     async def work() -> Response:
-        ask = Ask(text, body.command, body.args, body.reason, context, traceparent())
+        options = Options(body.reason, body.ticket, body.break_glass)
+        ask = Ask(text, body.command, body.args, options, context, traceparent())
         once = call.once(_status)
         inv = await submit(house.gate, ask, _placed(call, context), lambda made: once(view(made)))
         shown = view(inv)
@@ -155,7 +158,7 @@ async def get_log(
 async def cast_vote(
     request: Request, house: HouseDep, caller: CallerDep, id: InvocationId, body: CastVote, key: KeyHeader
 ) -> Answer:
-    """Approve or reject. `binding_hash` is the one the voter saw; another one is refused."""
+    """Approve, reject, or take it back. `binding_hash` is the one the voter saw; another one is refused."""
     call = await posted(request, house, caller, body, body.evidence, key)
     verdict, shown = body.verdict, body.binding_hash
     if call.proven is not None:
@@ -164,7 +167,8 @@ async def cast_vote(
             raise Refused(Code.UNPROVEN_ACTOR, 403, "The evidence is not of this decision.")
 
     async def work() -> Answer:
-        return await vote.vote(house.gate, vote.Ballot(id, verdict, shown, body.reason), call.asker, call.once())
+        ballot = vote.Ballot(id, verdict, shown, body.reason, body.on_behalf_of)
+        return await vote.vote(house.gate, ballot, call.asker, call.once())
 
     found: Answer = await answered(request, call, work)
     return found

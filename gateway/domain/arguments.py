@@ -6,7 +6,7 @@ Refuses everything the Command did not declare. A mistake answers with the neare
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,8 +20,21 @@ MAX_NUMBER = 10**15 - 1
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
 _DURATION = re.compile(r"([0-9]{1,7})(s|m|h|d)")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}-[0-9]{1,9}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every Command takes beside its own arguments. `break_glass` is the incident for which it is broken."""
+
+    reason: str = ""
+    ticket: str = ""
+    break_glass: str = ""
+
+
+OPTIONS = tuple(f.name for f in fields(Options))
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class Asked:
 
     command: Command
     args: dict[str, Any]
-    reason: str
+    options: Options
 
     @property
     def spelled(self) -> dict[str, str]:
@@ -50,8 +63,9 @@ class Asked:
             if not param.positional or by_name:
                 words.append(f"--{param.name}")
             words.append(quote_word(spell(param, value)))
-        if self.reason:
-            words += ["--reason", quote_word(self.reason)]
+        for name, value in asdict(self.options).items():
+            if value:
+                words += [f"--{name.replace('_', '-')}", quote_word(value)]
         return " ".join(words)
 
 
@@ -94,12 +108,12 @@ def parse(text: str, catalog: Catalog, directory: Directory, extra_words: tuple[
     return bind(command, *_sort(command, words[1:]), directory)
 
 
-def bind(command: Command, given: dict[str, Any], reason: str, directory: Directory) -> Asked:
+def bind(command: Command, given: dict[str, Any], options: Options, directory: Directory) -> Asked:
     """Typed values for every param of the Command, defaults filled in, all checked. Raises Mistake."""
     names = {p.name: p for p in command.params}
     for name in given:
         if name not in names:
-            guess = near(name, (*names, "reason"))
+            guess = near(name, (*names, *OPTIONS))
             raise Mistake(
                 f"`{command.name}` has no argument `{name[:64]}`." + (f" Did you mean `{guess}`?" if guess else ""),
                 suggestion=command.usage(),
@@ -114,10 +128,10 @@ def bind(command: Command, given: dict[str, Any], reason: str, directory: Direct
         )
     args = {p.name: _value(command, p, given.get(p.name, p.default), directory) for p in command.params}
     args = _resolve_latest(command, args, directory)
-    return Asked(command, args, _reason(reason))
+    return Asked(command, args, _checked(options))
 
 
-def _sort(command: Command, words: tuple[Word, ...]) -> tuple[dict[str, Any], str]:
+def _sort(command: Command, words: tuple[Word, ...]) -> tuple[dict[str, Any], Options]:
     """Which word belongs to which param."""
     params = {p.name: p for p in command.params}
     order = [p.name for p in command.params if p.positional]
@@ -145,8 +159,8 @@ def _sort(command: Command, words: tuple[Word, ...]) -> tuple[dict[str, Any], st
         if name in given:
             raise Mistake(f"`{name}` was given twice.", suggestion=command.usage(), examples=command.examples)
         given[name] = value
-    reason = given.pop("reason", "")
-    return given, reason
+    options = Options(**{name: given.pop(name) for name in OPTIONS if name in given})
+    return given, options
 
 
 def _named(text: str, params: dict[str, Param]) -> tuple[str, str | None]:
@@ -155,7 +169,7 @@ def _named(text: str, params: dict[str, Param]) -> tuple[str, str | None]:
         name, equals, value = text[2:].partition("=")
         return name.replace("-", "_"), value if equals else None
     name, equals, value = text.partition("=")
-    if equals and (name in params or name == "reason"):
+    if equals and (name in params or name in OPTIONS):
         return name, value
     return "", None
 
@@ -272,10 +286,18 @@ def _swap(command: Command, param: Param, value: str) -> str:
     return " ".join(value if i == index else quote_word(w.text) if w.quoted else w.text for i, w in enumerate(words))
 
 
-def _reason(text: str) -> str:
-    if len(text) > 1000:
+def _checked(options: Options) -> Options:
+    if len(options.reason) > 1000:
         raise Mistake("The reason is longer than 1000 characters. Say it shorter and link to the rest.")
-    return normalize(text)
+    for name, example in (("ticket", "OPS-12"), ("break_glass", "INC-42")):
+        value = getattr(options, name)
+        if value and not _KEY.fullmatch(value):
+            option = f"--{name.replace('_', '-')}"
+            raise Mistake(
+                f"`{value[:40]}` is not the key of a ticket or incident. Write it like {option} {example}",
+                suggestion=f"{option} {example}",
+            )
+    return Options(normalize(options.reason), options.ticket.upper(), options.break_glass.upper())
 
 
 def _list(parts: list[str]) -> str:

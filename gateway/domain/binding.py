@@ -16,10 +16,18 @@ def digest(value: Any) -> str:
     return "sha256:" + hashlib.sha256(rfc8785.dumps(value)).hexdigest()
 
 
-def binding_hash(
-    *, tenant: str, subject: str, action: dict[str, Any], target: dict[str, str], work: dict[str, Any], reason: str
-) -> str:
-    """`work` is what the worker will get: operation and filled-in input. The policy's answer is not part of it."""
-    return digest(
-        {"tenant": tenant, "subject": subject, "action": action, "target": target, "work": work, "reason": reason}
-    )
+def binding_hash(request: dict[str, Any], context_members: tuple[str, ...]) -> str:
+    """The digest of `{subject, resource, action, context}` as the OpenID AuthZEN Access Request and Approval Profile
+    binds it: without `subject.properties.act`, and of the context only the members that matter to the decision.
+    """
+    subject = dict(request["subject"])
+    if "properties" in subject:
+        subject["properties"] = {k: v for k, v in subject["properties"].items() if k != "act"}
+    context = {name: value for name, value in request.get("context", {}).items() if name in context_members}
+    bound = {"items": request["items"]} if "items" in request else {k: request[k] for k in ("resource", "action")}
+    return digest({"subject": subject, **bound, "context": context})
+
+
+def short(hashed: str) -> str:
+    """What people type of a hash: its first eight digits. It says which card they saw; the id says which Invocation."""
+    return hashed.removeprefix("sha256:")[:8]

@@ -15,7 +15,13 @@ _PLACE = re.compile(r"\{([^{}]*)\}")
 ParamType = Literal[
     "string", "integer", "boolean", "enum", "duration", "version", "environment", "service", "person", "reason"
 ]
-RESERVED = frozenset({"help", "why", "history", "cancel", "approve", "reject", "whoami", "ops"})
+RESERVED = frozenset(
+    {
+        *("help", "why", "history", "whoami", "ops"),
+        *("approvals", "approve", "reject", "withdraw", "cancel", "reviews", "review"),
+        *("links", "unlink", "tokens", "delegate", "delegations", "undelegate"),
+    }
+)
 """Words of the conversation itself; a Command cannot take them."""
 
 
@@ -85,8 +91,8 @@ class Command(_Model):
         names = [p.name for p in self.params]
         problems = [f"`{n}` is a word of the conversation itself" for n in (self.name, *self.aliases) if n in RESERVED]
         problems += [f"param `{n}` stands twice" for n in sorted({n for n in names if names.count(n) > 1})]
-        if "reason" in names:
-            problems.append("`reason` is an option of every command already; remove the param")
+        for name in sorted({"reason", "ticket", "break_glass"} & set(names)):
+            problems.append(f"`{name}` is an option of every command already; remove the param")
         for text in (self.target.service, self.target.environment, self.lock, *self.inputs.values()):
             problems += [f"`{{{n}}}` is not a param" for n in placeholders(text) if n not in names]
         seen_optional = False

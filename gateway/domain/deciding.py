@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo
 
 from gateway.domain.binding import digest
-from gateway.domain.directory import Asker, Directory, Principal
+from gateway.domain.directory import Directory
 from gateway.domain.ids import new_id
 from gateway.domain.invocation import Invocation, Vote, when
 from gateway.domain.quorum import count_met
@@ -18,7 +18,7 @@ from opsgate.contracts import policy as p
 from opsgate.contracts.decisions import Decision, NextAction, PolicyAnswer, Reason, RequirementStatus, Verdict
 
 Phase = Literal["request", "approve", "execute"]
-KNOWN_OBLIGATIONS = frozenset({"notify", "redact_output", "post_review", "page"})
+KNOWN_OBLIGATIONS = frozenset({"notify", "redact_output", "post_review", "page", "time_limit"})
 """Obligations this gateway fulfils; a policy that asks for another gets a deny (AuthZEN 1.0, obligations)."""
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -44,6 +44,7 @@ class Facts:
     bundle_age_s: int | None
     freezes: tuple[p.Freeze, ...]
     recent: p.Recent
+    ticket: p.Ticket | None
 
 
 def local_times(now_ns: int, zones: tuple[str, ...]) -> dict[str, p.LocalTime]:
@@ -59,11 +60,8 @@ def local_times(now_ns: int, zones: tuple[str, ...]) -> dict[str, p.LocalTime]:
     return times
 
 
-def policy_input(
-    inv: Invocation, phase: Phase, who: Asker | Principal, directory: Directory, facts: Facts
-) -> p.PolicyInput:
-    """The whole document for one question. `who` is the asker as they are in the directory now."""
-    principal = who.principal if isinstance(who, Asker) else who
+def policy_input(inv: Invocation, phase: Phase, directory: Directory, facts: Facts) -> p.PolicyInput:
+    """The whole document for one question, with people, groups and targets as they are now."""
     entry = directory.service(inv.service)
     known_environment = inv.environment in ((*entry.environments, "") if entry else (*directory.environments, ""))
     return p.PolicyInput(
@@ -71,16 +69,7 @@ def policy_input(
         tenant=facts.tenant,
         now=p.Now(unix_ns=facts.now_ns, local=local_times(facts.now_ns, facts.zones)),
         policy=p.PolicyRevision(revision=facts.revision, bundle_age_s=facts.bundle_age_s),
-        subject=p.Subject(
-            id=principal.id,
-            kind=principal.kind,
-            tenant=facts.tenant,
-            verified=True,
-            groups=principal.groups,
-            linked_ids=principal.identities,
-            auth=p.Auth(method=cast(Any, inv.method), assurance=inv.assurance, mfa_at_ns=0),
-            via=p.Via(adapter=inv.adapter, actor_chain=()),
-        ),
+        subject=_subject(inv, directory, facts),
         action=p.Action(name=inv.command, effect=inv.effect, args=inv.args, idempotent=inv.idempotent, dry_run=False),
         resource=p.Resource(
             service=inv.service,
@@ -106,33 +95,58 @@ def policy_input(
             truncated=False,
             source_ip=None,
         ),
-        ticket=None,
+        ticket=facts.ticket,
         request=p.Asked(
             id=inv.id,
             hash=inv.binding_hash,
             created_ns=inv.created_ns,
             reason=inv.reason,
-            break_glass=p.BreakGlass(requested=False, reason="", incident=""),
+            break_glass=p.BreakGlass(requested=bool(inv.incident), reason=inv.reason, incident=inv.incident)
+            if inv.incident
+            else p.BreakGlass(requested=False, reason="", incident=""),
         ),
-        approvals=tuple(_approval(v, directory) for v in inv.votes),
+        approvals=tuple(_approval(v, directory, facts.now_ns) for v in inv.votes),
         freezes=facts.freezes,
         recent=facts.recent,
     )
 
 
-def _approval(vote: Vote, directory: Directory) -> p.Approval:
-    """The vote with the voter's groups as they are now: a role that was lost no longer counts."""
-    now = directory.person(vote.by)
+def _subject(inv: Invocation, directory: Directory, facts: Facts) -> p.Subject:
+    """Who asks. Somebody who was deactivated since is not proven any more and in no group."""
+    now = directory.person(inv.asked_by, facts.now_ns)
+    return p.Subject(
+        id=inv.asked_by,
+        kind=inv.asked_by_kind,
+        tenant=facts.tenant,
+        verified=now is not None,
+        groups=now.groups if now else (),
+        linked_ids=now.identities if now else (),
+        owner=now.owner if now else "",
+        auth=p.Auth(method=cast(Any, inv.method), assurance=inv.assurance, mfa_at_ns=inv.mfa_at_ns, scopes=inv.scopes),
+        via=p.Via(adapter=inv.adapter, actor_chain=inv.actors),
+    )
+
+
+def askers(subject: p.Subject) -> frozenset[str]:
+    """Everybody who is one with who asked: their accounts, the owner of a service account, whoever acts for them."""
+    return frozenset({subject.id, subject.owner, *subject.linked_ids, *subject.via.actor_chain} - {""})
+
+
+def _approval(vote: Vote, directory: Directory, now_ns: int) -> p.Approval:
+    """The vote with the groups as they are now: a role that was lost, a delegation that ended no longer count."""
+    voter = directory.person(vote.by, now_ns)
+    giver = directory.person(vote.for_id, now_ns) if vote.for_id else voter
+    holds = voter is not None and (not vote.for_id or directory.may_vote_for(vote.by, vote.for_id, now_ns))
     return p.Approval(
         id=vote.id,
         decision=vote.verdict,
         approver=p.Approver(
             id=vote.by,
             kind=vote.kind,
-            verified=now is not None,
-            groups=now.groups if now else (),
+            verified=holds,
+            groups=giver.groups if holds and giver else (),
             assurance=vote.assurance,
-            on_behalf_of=None,
+            on_behalf_of=vote.for_id or None,
         ),
         platform=vote.platform,
         at_ns=vote.at_ns,
@@ -160,7 +174,7 @@ def decision(inv: Invocation, phase: Phase, asked: p.PolicyInput, result: Policy
         if unknown:
             text = f"The policy demands `{unknown[0]}`, which this gateway cannot do. Ask the security team."
             answer, failure = None, Reason(code="policy_unknown_obligation", msg=text)
-    if answer is not None and answer.effect is Verdict.PENDING and not answer.unmet:
+    if answer is not None and _contradicts_itself(answer):
         answer, failure = None, Reason(code="policy_bad_answer", msg=_NO_DECISION.format("it contradicts itself"))
     document = asked.model_dump(mode="json", by_alias=True)
     # RFC 8785 numbers are doubles: nanoseconds would be rounded or refused, so the digest covers them as text.
@@ -176,13 +190,14 @@ def decision(inv: Invocation, phase: Phase, asked: p.PolicyInput, result: Policy
     if answer is None:
         reason = failure or Reason(code="policy_bad_answer", msg=_NO_DECISION.format("its answer has another shape"))
         return Decision(effect=Verdict.DENY, reasons=(reason,), next_action=NextAction.RETRY, **common)
-    filled = count_met(answer.require, asked.approvals, asked.subject.id, asked.now.unix_ns, inv.binding_hash)
+    filled = count_met(answer.require, asked.approvals, askers(asked.subject), asked.now.unix_ns, inv.binding_hash)
+    rules = {auto.requirement: f"policy:{auto.rule}" for auto in answer.auto}
     return Decision(
         effect=answer.effect,
         reasons=tuple(sorted(answer.reasons, key=lambda r: r.code)),
         grants=answer.grants,
         requirements=tuple(
-            RequirementStatus(requirement=r, have=filled[r.id], met=r.id not in answer.unmet)
+            RequirementStatus(requirement=r, have=filled[r.id], met=r.id not in answer.unmet, by=rules.get(r.id, ""))
             for r in sorted(answer.require, key=lambda r: r.id)
         ),
         obligations=answer.obligations,
@@ -193,6 +208,13 @@ def decision(inv: Invocation, phase: Phase, asked: p.PolicyInput, result: Policy
         }[answer.effect],
         **common,
     )
+
+
+def _contradicts_itself(answer: PolicyAnswer) -> bool:
+    """Waiting for nothing, or a rule in the place of people where the requirement did not say that one may."""
+    may = {r.id for r in answer.require if r.auto}
+    waits_for_nothing = answer.effect is Verdict.PENDING and not answer.unmet
+    return waits_for_nothing or any(auto.requirement not in may for auto in answer.auto)
 
 
 _NO_DECISION = "The policy gave no usable decision ({}), so nothing was run. Tell the security team."

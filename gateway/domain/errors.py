@@ -6,7 +6,9 @@ GateError                       carries a closed code, a sentence that says what
  |- Unavailable                 a part the gate depends on is gone, so nothing was done (503)
 Conflict                        somebody else changed it first; the flow reads again and decides again
 KeyTaken                        this idempotency key already has an answer
-LockHeld                        another Job holds the target
+LockHeld                        another Invocation holds the name: of a target, of an open asking, of a review
+CodeUsed                        a one-time code was used before, has expired, or never was
+AlreadyLinked                   the chat account is another person's
 """
 
 from __future__ import annotations
@@ -63,7 +65,20 @@ class KeyTaken(Exception):
 
 
 class LockHeld(Exception):
-    """Another Invocation holds the target's lock; its id is the first argument."""
+    """Another Invocation holds the name; the name and the other's id are the arguments."""
+
+    def __init__(self, name: str, holder: str) -> None:
+        super().__init__(holder)
+        self.name = name
+        self.holder = holder
+
+
+class CodeUsed(Exception):
+    """A one-time code was used before, has expired, or never was."""
+
+
+class AlreadyLinked(Exception):
+    """The chat account is another person's."""
 
 
 def not_found(what: str) -> Refused:

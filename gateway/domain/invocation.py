@@ -20,7 +20,10 @@ class _Model(BaseModel):
 
 
 class Vote(_Model):
-    """One person's yes or no, with the groups they had and what they had on their screen. Times in unix ns."""
+    """One person's yes or no, with the groups they had and what they had on their screen. Times in unix ns.
+
+    `for_id`, `for_name`: the person in whose place they voted, when that was delegated to them.
+    """
 
     id: str
     by: str
@@ -36,13 +39,19 @@ class Vote(_Model):
     binding_hash: str
     policy_revision: str
     requirement_digest: str
+    for_id: str = ""
+    for_name: str = ""
 
 
 class Job(_Model):
-    """The work of an allowed Invocation. `lease_until_ns` is by the gateway's clock only."""
+    """The work of an allowed Invocation. `lease_until_ns` is by the gateway's clock only.
+
+    `start_by_ns`: it must be claimed before (an approval runs out, broken glass is time-boxed); 0: no such limit.
+    """
 
     queued_ns: int
     due_ns: int
+    start_by_ns: int = 0
     started_ns: int = 0
     finished_ns: int = 0
     deadline_ns: int = 0
@@ -56,7 +65,10 @@ class Job(_Model):
 
 
 class Invocation(_Model):
-    """One asking of a Command. `work` is exactly what the worker gets; the binding hash covers it."""
+    """One asking of a Command. Operation and input are exactly what the worker gets; the binding hash covers them.
+
+    `incident`: the glass is broken for it. `touches`: the resolved targets in words, for whoever approves.
+    """
 
     id: str
     tenant: str
@@ -76,10 +88,16 @@ class Invocation(_Model):
     irreversible: bool
     idempotent: bool
     reason: str
+    ticket: str = ""
+    incident: str = ""
+    touches: str = ""
     asked_by: str
     asked_by_name: str
     asked_by_kind: PrincipalKind
+    actors: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
     assurance: Assurance
+    mfa_at_ns: int = 0
     method: str
     adapter: str
     platform: str

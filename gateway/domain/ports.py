@@ -9,11 +9,12 @@ from typing import Any, Protocol
 from gateway.domain.audit_chain import Entry
 from gateway.domain.deciding import PolicyResult
 from gateway.domain.invocation import Invocation
+from gateway.domain.people import Code, Credential, People, Review, Write
 from opsgate.contracts.audit import AuditRecord
 from opsgate.contracts.base import Assurance
 from opsgate.contracts.invocations import ChatContext, Evidence
 from opsgate.contracts.jobs import OperationOffer
-from opsgate.contracts.policy import Freeze, PolicyInput, Recent
+from opsgate.contracts.policy import Freeze, PolicyInput, Recent, Ticket
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,29 @@ class DecisionRecord:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something everybody should read. `channel` "": wherever somebody follows."""
+
+    channel: str
+    text: str
+
+
+@dataclass(frozen=True)
+class FactRow:
+    """What the store knows about the target and the asker at one moment. `people`: the version of the snapshot."""
+
+    freezes: tuple[Freeze, ...]
+    recent: Recent
+    people: int
+
+
+@dataclass(frozen=True)
 class Change:
-    """What is written together or not at all. Without `invocation` only audit, decision and key are written.
+    """What is written together or not at all. Without `invocation` only the rest is written.
 
     `expected`: the version that must be in the store (None: the Invocation is new). `wake_ns`: when to wake a worker.
+    `take`, `free`: names that the Invocation holds alone from now on, or no more. `people`: writes about people.
+    `notice`: a line for everybody who follows the channel. `also`: another Change of the same moment.
     """
 
     entries: tuple[Entry, ...]
@@ -57,10 +77,13 @@ class Change:
     wake_ns: int | None = None
     lines: tuple[str, ...] = ()
     once: Once | None = None
-    take_lock: bool = False
-    free_lock: bool = False
+    take: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
     freeze: Freeze | None = None
     lift: str | None = None
+    people: tuple[Write, ...] = ()
+    notice: Notice | None = None
+    also: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -94,13 +117,14 @@ class LogRow:
 
 @dataclass(frozen=True)
 class EventRow:
-    """A feed event as stored: which Invocation (as it is now), or which lines were added to it."""
+    """A feed event as stored: which Invocation (as it is now), which lines were added to it, or a notice."""
 
     id: int
     at_ns: int
     type: str
-    invocation: Invocation
-    lines: tuple[LogRow, ...]
+    invocation: Invocation | None
+    lines: tuple[LogRow, ...] = ()
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True)
@@ -117,15 +141,25 @@ class Store(Protocol):
     """The one durable store. Every method raises Unavailable when it is gone or full; nothing is half-written."""
 
     async def apply(self, change: Change) -> None:
-        """Raises Conflict, KeyTaken, LockHeld. Returns after the data is on disk."""
+        """Raises Conflict, KeyTaken, LockHeld, CodeUsed, AlreadyLinked. Returns after the data is on disk."""
 
     async def invocation(self, invocation_id: str) -> Invocation | None: ...
     async def invocations(self, query: Query) -> list[Invocation]: ...
     async def once(self, scope: str, key: str) -> Once | None: ...
     async def lines(self, invocation_id: str, after: int, limit: int) -> list[LogRow]: ...
     async def audit(self, writer: str | None, after: tuple[str, int], limit: int) -> list[AuditRecord]: ...
-    async def facts(self, about: Invocation, now_ns: int) -> tuple[tuple[Freeze, ...], Recent]:
-        """Freezes in force on the target, and what happened there recently."""
+    async def facts(self, about: Sequence[Invocation], now_ns: int) -> list[FactRow]:
+        """For each: freezes in force on the target, and what happened there recently."""
+
+    async def people(self) -> People: ...
+    async def credential(self, digest: str) -> Credential | None: ...
+    async def credentials(self, accounts: Sequence[str]) -> list[Credential]: ...
+    async def code(self, digest: str) -> Code | None:
+        """A one-time code, used or not; UseCode uses it."""
+
+    async def reviews(self, open_only: bool, limit: int) -> list[Review]: ...
+    async def waiting(self, limit: int) -> list[Invocation]:
+        """All that wait for approval, oldest first."""
 
     async def due(self, now_ns: int, hold_ns: int, limit: int) -> list[Wake]: ...
     async def published(self, ids: Sequence[int]) -> None: ...
@@ -153,6 +187,8 @@ class Policy(Protocol):
     revision: str
 
     async def decide(self, document: PolicyInput) -> PolicyResult: ...
+    async def decide_all(self, documents: Sequence[PolicyInput]) -> list[PolicyResult]:
+        """One question for many documents, answers in their order; for help and hints, never for what runs."""
 
 
 class Dispatcher(Protocol):
@@ -170,11 +206,13 @@ class Tickets(Protocol):
 
 @dataclass(frozen=True)
 class Claims:
-    """A token that holds: the subject it names, and how well that is known."""
+    """A token that holds: the subject it names, how well that is known, and who acts for them, nearest first."""
 
     subject: str
     assurance: Assurance
     method: str
+    actors: tuple[str, ...] = ()
+    mfa_at_ns: int = 0
 
 
 class Tokens(Protocol):
@@ -203,6 +241,12 @@ class EvidenceCheck(Protocol):
     """Verifies a platform's signature over the raw request. Raises Refused with `unproven_actor`."""
 
     def verify(self, evidence: Evidence, now_ns: int) -> Proven: ...
+
+
+class Tracker(Protocol):
+    """Where change tickets are kept. Never raises: a ticket that cannot be looked up is not verified."""
+
+    async def find(self, ticket: str, now_ns: int) -> Ticket: ...
 
 
 class Limits(Protocol):

@@ -5,44 +5,48 @@ A person fills at most one place: places and people are matched, never counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from opsgate.contracts.base import Assurance, PrincipalKind
 from opsgate.contracts.decisions import Requirement
 from opsgate.contracts.policy import Approval
 
 _ORDER = list(Assurance)
+NS = 1_000_000_000
 
 
-def fits(requirement: Requirement, approval: Approval, requester: str, now_ns: int, request_hash: str) -> bool:
-    """Whether this vote could fill a place of this Requirement."""
-    needed = requirement.assurance or Assurance.ASSERTED
+def fits(requirement: Requirement, approval: Approval, askers: Collection[str], now_ns: int, request_hash: str) -> bool:
+    """Whether this vote could fill a place of this Requirement. `askers`: everybody who is one with who asked."""
+    needed = requirement.assurance or Assurance.VERIFIED
+    voter = approval.approver
     return (
         approval.decision == "approve"
         and approval.request_hash == request_hash
         and not approval.revoked
-        and approval.at_ns <= now_ns < approval.expires_ns
-        and approval.approver.id != requester
-        and approval.approver.kind is PrincipalKind.HUMAN
-        and approval.approver.verified
-        and bool(set(approval.approver.groups) & set(requirement.groups))
-        and _ORDER.index(approval.approver.assurance) >= _ORDER.index(needed)
+        and approval.at_ns <= now_ns < min(approval.expires_ns, approval.at_ns + requirement.ttl_s * NS)
+        and not {voter.id, voter.on_behalf_of} & set(askers)
+        and voter.kind is PrincipalKind.HUMAN
+        and voter.verified
+        and bool(set(voter.groups) & set(requirement.groups))
+        and _ORDER.index(voter.assurance) >= _ORDER.index(needed)
     )
 
 
 def count_met(
     requirements: Iterable[Requirement],
-    approvals: Iterable[Approval],
-    requester: str,
+    approvals: Collection[Approval],
+    askers: Collection[str],
     now_ns: int,
     request_hash: str,
 ) -> dict[str, int]:
     """Filled places per requirement id, in the best matching of people to places (augmenting paths)."""
     wanted = sorted(requirements, key=lambda r: r.id)
     places = [(r, n) for r in wanted for n in range(r.quorum)]
-    votes = list(approvals)
+    voters = {a.approver.id for a in approvals}
+    # Somebody who votes in person is not voted for by another as well.
+    votes = [a for a in approvals if a.approver.on_behalf_of not in voters]
     fitting = {
-        place: {a.approver.id for a in votes if fits(places[place][0], a, requester, now_ns, request_hash)}
+        place: {a.approver.id for a in votes if fits(places[place][0], a, askers, now_ns, request_hash)}
         for place in range(len(places))
     }
     holder: dict[str, int] = {}

@@ -5,7 +5,9 @@ Plain text only: no markup, no mentions; renderers escape it. Says what happened
 
 from __future__ import annotations
 
-from gateway.domain.invocation import NS, Invocation, when
+from gateway.domain import binding
+from gateway.domain.directory import ServiceEntry
+from gateway.domain.invocation import NS, Invocation, Vote, when
 from opsgate.contracts.decisions import Decision, RequirementStatus, Verdict
 from opsgate.contracts.invocations import InvocationView, JobView, Person, State, Target, VoteView
 from opsgate.contracts.messages import Button, Card, Fact, Tone
@@ -25,7 +27,7 @@ _TONES: dict[State, Tone] = {
     State.UNKNOWN: "failure",
 }
 
-_TOO_LATE = "An approval ran out before a worker could start it"
+_TOO_LATE = "What allowed it ran out before a worker could start it"
 
 
 def sentence(text: str) -> str:
@@ -66,14 +68,55 @@ def clock(ns: int) -> str:
     return when(ns).strftime("%H:%M UTC")
 
 
+def touches(entry: ServiceEntry | None, environment: str, irreversible: bool) -> str:
+    """The resolved target in words: what an approver should have in mind."""
+    if entry is None:
+        return ""
+    where = f" in {environment}" if environment else ", everywhere"
+    size = f", {entry.replicas} replicas" if entry.replicas else ""
+    return f"1 service: {entry.name}{where}{size}" + ("; it cannot be undone" if irreversible else "")
+
+
+def voter(vote: Vote) -> str:
+    """Bob, or Bob for Carol."""
+    return f"{vote.name} for {vote.for_name}" if vote.for_id else vote.name
+
+
 def approvers(inv: Invocation) -> list[str]:
-    return [v.name for v in inv.votes if v.verdict == "approve" and v.by != inv.asked_by]
+    people = [voter(v) for v in inv.votes if v.verdict == "approve" and v.by != inv.asked_by]
+    return people + [s.by for s in inv.decision.requirements if s.by]
 
 
 def credits(inv: Invocation) -> str:
     """Asked by Alice, approved by Bob."""
     by = approvers(inv)
-    return f"Asked by {inv.asked_by_name}" + (f", approved by {listed(by)}" if by else "") + "."
+    broke = f" Glass broken for {inv.incident}." if inv.incident else ""
+    return f"Asked by {inv.asked_by_name}" + (f", approved by {listed(by)}" if by else "") + f".{broke}"
+
+
+def glass_broken(inv: Invocation) -> str:
+    """For everybody: said once, at the moment it happens."""
+    if not inv.incident:
+        return f"{inv.asked_by_name} was allowed: {inv.text} ({inv.id})."
+    return f"{inv.asked_by_name} broke the glass for {inv.incident}: {inv.text}. Reason: {inv.reason} ({inv.id})"
+
+
+def digest_of(waiting: list[Invocation], now_ns: int) -> str:
+    """One reminder for all that waits in a channel."""
+    what = [
+        f"{inv.command} {inv.service} {inv.environment}".strip()
+        + f", asked by {inv.asked_by_name} {duration((now_ns - inv.created_ns) / NS)} ago,"
+        f" needs {missing(inv.decision)} ({inv.id})"
+        for inv in waiting[:10]
+    ]
+    more = f"; and {len(waiting) - 10} more" if len(waiting) > 10 else ""
+    count = "1 command waits" if len(waiting) == 1 else f"{len(waiting)} commands wait"
+    return f"{count} for approval here: {'; '.join(what)}{more}."
+
+
+def approve_line(inv: Invocation, verb: str = "approve") -> str:
+    """What one types to vote: with the first digits of the hash, which say what was on the screen."""
+    return f"{verb} {inv.id} {binding.short(inv.binding_hash)}"
 
 
 def what_to_do_about(decision: Decision) -> str:
@@ -87,7 +130,7 @@ def text_of(inv: Invocation) -> str:
         case State.PENDING:
             return (
                 f"Waits for {missing(inv.decision)}, until {clock(inv.expires_ns)}. "
-                f"Approve here, or type: approve {inv.id}"
+                f"Approve here, or type: {approve_line(inv)}"
             )
         case State.QUEUED:
             if job and job.waiting_for_worker:
@@ -140,6 +183,12 @@ def facts_of(inv: Invocation) -> tuple[Fact, ...]:
     ]
     if inv.reason:
         facts.append(Fact(label="Reason", value=inv.reason))
+    if inv.ticket:
+        facts.append(Fact(label="Ticket", value=inv.ticket))
+    if inv.incident:
+        facts.append(Fact(label="Glass broken for", value=inv.incident))
+    if inv.state is State.PENDING and inv.touches:
+        facts.append(Fact(label="Touches", value=inv.touches))
     for status in inv.decision.requirements if inv.state is State.PENDING else ():
         r = status.requirement
         facts.append(Fact(label=f"Needs ({r.id})", value=f"{status.have} of {r.quorum} from {' or '.join(r.groups)}"))
@@ -164,7 +213,7 @@ def buttons_of(inv: Invocation) -> tuple[Button, ...]:
             label="Approve",
             style="primary",
             confirm=f"Approve “{inv.text}”, asked by {inv.asked_by_name}?",
-            command=f"approve {inv.id}",
+            command=approve_line(inv),
             binding_hash=inv.binding_hash,
         )
         reject = approve.model_copy(
@@ -173,7 +222,7 @@ def buttons_of(inv: Invocation) -> tuple[Button, ...]:
                 "label": "Reject",
                 "style": "danger",
                 "confirm": f"Reject “{inv.text}”? It ends it for everybody.",
-                "command": f"reject {inv.id}",
+                "command": approve_line(inv, "reject"),
             }
         )
         return (approve, reject, cancel)
@@ -186,9 +235,10 @@ def card(inv: Invocation) -> Card:
     running = inv.job.progress if inv.job and inv.state is State.RUNNING else None
     why = tuple(r.msg for r in inv.decision.reasons) if inv.state is State.PENDING else ()
     votes = tuple(
-        f"{v.name} {'approved' if v.verdict == 'approve' else 'rejected'}" + (f": {v.reason}" if v.reason else "")
+        f"{voter(v)} {'approved' if v.verdict == 'approve' else 'rejected'}" + (f": {v.reason}" if v.reason else "")
         for v in inv.votes
     )
+    votes += tuple(f"{s.by} approved: a rule may, here" for s in inv.decision.requirements if s.by)
     output = inv.outcome.facts.get("output") if inv.outcome and inv.state is State.SUCCEEDED else None
     lines = tuple(str(line) for line in output[-MAX_OUTPUT:]) if isinstance(output, list) else ()
     return Card(
@@ -218,6 +268,8 @@ def view(inv: Invocation) -> InvocationView:
         args=inv.args,
         target=Target(service=inv.service, environment=inv.environment),
         reason=inv.reason,
+        ticket=inv.ticket,
+        break_glass=inv.incident,
         requested_by=Person(id=inv.asked_by, name=inv.asked_by_name, kind=inv.asked_by_kind),
         platform=inv.platform,
         context=inv.context,
@@ -230,6 +282,7 @@ def view(inv: Invocation) -> InvocationView:
         votes=tuple(
             VoteView(
                 by=Person(id=v.by, name=v.name, kind=v.kind),
+                on_behalf_of=Person(id=v.for_id, name=v.for_name, kind=v.kind) if v.for_id else None,
                 verdict=v.verdict,
                 at=when(v.at_ns),
                 expires_at=when(v.expires_ns),

@@ -11,8 +11,9 @@ from gateway.domain.errors import Conflict, Refused, not_found
 from gateway.domain.invocation import Invocation
 from gateway.domain.ports import Change
 from gateway.domain.words import card, title_of, view
-from gateway.flows.gate import Gate
+from gateway.flows.gate import Gate, open_name
 from gateway.flows.vote import RETRIES, AnswerOnce, refuse
+from gateway.flows.voters import groups_of, one_with_asker
 from opsgate.contracts.invocations import Answer, State
 from opsgate.contracts.problems import Code
 
@@ -38,9 +39,10 @@ def _why_not(gate: Gate, inv: Invocation, who: Asker) -> str:
         return f"There is nothing to stop any more: {title_of(inv)}."
     if inv.job and inv.job.cancel_requested_by:
         return f"{inv.job.cancel_requested_by} asked to stop it already. It stops as soon as the worker can."
-    entry = gate.directory().service(inv.service)
+    entry = gate.directory.service(inv.service)
     allowed = {*(entry.owners if entry else ()), *(g for s in inv.decision.requirements for g in s.requirement.groups)}
-    if who.id != inv.asked_by and not allowed & set(who.principal.groups):
+    voted = any(v.by == who.id and v.verdict == "approve" for v in inv.votes)
+    if who.id not in one_with_asker(gate, inv) and not voted and not allowed & groups_of(gate, who.id):
         return f"Only {inv.asked_by_name} or {' or '.join(sorted(allowed)) or 'an owner'} can stop this."
     return ""
 
@@ -59,8 +61,7 @@ async def _stop(gate: Gate, inv: Invocation, reason: str, who: Asker, once: Answ
     answer = Answer(kind="invocation", private=False, card=card(after), invocation=view(after))
     entry = gate.entry(kind, after, who.id, now_ns, reason=reason, platform=who.platform)
     wake_ns = now_ns if started else None
-    await gate.store.apply(
-        Change((entry,), after, inv.version, wake_ns=wake_ns, once=once(answer), free_lock=not started)
-    )
+    free = () if started else (inv.lock, open_name(inv))
+    await gate.store.apply(Change((entry,), after, inv.version, wake_ns=wake_ns, once=once(answer), free=free))
     gate.on_change()
     return answer

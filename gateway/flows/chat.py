@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 from gateway.domain.arguments import near, words_of
@@ -11,12 +12,14 @@ from gateway.domain.grammar import normalize
 from gateway.domain.ids import INVOCATION
 from gateway.domain.invocation import Invocation
 from gateway.domain.ports import Query
-from gateway.domain.words import card, clock, credits, verdict_words, view
-from gateway.flows import explain
+from gateway.domain.words import approve_line, card, clock, credits, listed, verdict_words, view
+from gateway.flows import approvals, explain, reviews
 from gateway.flows.cancel import cancel
+from gateway.flows.drafting import Ask
 from gateway.flows.gate import Gate
-from gateway.flows.submit import Ask, submit
-from gateway.flows.vote import AnswerOnce, ballot_from, vote
+from gateway.flows.submit import submit
+from gateway.flows.vote import AnswerOnce, Ballot, Say, vote
+from gateway.flows.voters import voting_for, why_not
 from opsgate.contracts.commands import CommandView
 from opsgate.contracts.invocations import Answer
 from opsgate.contracts.messages import Card, Fact
@@ -67,7 +70,7 @@ async def _help(gate: Gate, words: list[str], ask: Ask, who: Asker, once: Answer
         )
     else:
         text = f"You, {who.principal.name}, have no role here yet. Ask your team or security to add you to a group."
-    talk = (Fact(label="Also", value="help, why, history, status ID, approve ID, reject ID REASON, cancel ID, whoami"),)
+    talk = (Fact(label="Also", value=", ".join(sorted(_TALK))),)
     examples = tuple(v.examples[0] for v in may[:3])
     return Answer(
         kind="help",
@@ -142,15 +145,63 @@ async def _whoami(gate: Gate, words: list[str], ask: Ask, who: Asker, once: Answ
 
 
 async def _approve(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
-    return await vote(gate, ballot_from(_the_id(words, "approve"), "approve", "", " ".join(words[1:])), who, once)
+    return await _decide(gate, words, "approve", who, once)
 
 
 async def _reject(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
-    return await vote(gate, ballot_from(_the_id(words, "reject"), "reject", "", " ".join(words[1:])), who, once)
+    return await _decide(gate, words, "reject", who, once)
+
+
+async def _withdraw(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    return await _decide(gate, words, "withdraw", who, once)
+
+
+async def _decide(gate: Gate, words: list[str], verb: Say, who: Asker, once: AnswerOnce) -> Answer:
+    """A vote typed with what was on the screen. Without that it is shown first: nobody agrees to the unseen."""
+    found = _the_id(words, verb)
+    if len(words) > 1 and _SHORT.fullmatch(words[1]):
+        return await vote(gate, Ballot(found, verb, f"{words[1]}", " ".join(words[2:])), who, once)
+    inv = await gate.store.invocation(found)
+    if inv is None or (inv.private and inv.asked_by != who.id):
+        raise not_found(f"invocation `{found[:40]}`")
+    giver = voting_for(gate, inv, None, who)
+    if verb == "withdraw" or why_not(gate, inv, verb, True, who, giver):
+        # Nothing new is agreed to, or the vote says why it cannot be taken.
+        return await vote(gate, Ballot(found, verb, inv.binding_hash, " ".join(words[1:])), who, once)
+    shown = card(inv)
+    text = f"Look at it first. To {verb} exactly this, press the button or type: {approve_line(inv, verb)}"
+    return Answer(kind="invocation", private=True, card=shown.model_copy(update={"text": text}), invocation=view(inv))
 
 
 async def _cancel(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
     return await cancel(gate, _the_id(words, "cancel"), " ".join(words[1:]), who, once)
+
+
+async def _approvals(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    """What waits for this person."""
+    waiting = await approvals.waiting_for(gate, who)
+    lines = tuple(f"{inv.text}, asked by {inv.asked_by_name} ({inv.id})" for inv in waiting)
+    text = "This waits for you. `approve ID` shows one before you decide." if waiting else "Nothing waits for you."
+    return Answer(kind="history", private=True, card=Card(tone="info", title="Approvals", text=text, bullets=lines))
+
+
+async def _reviews(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    open_ones = await reviews.reviews(gate, open_only=True)
+    lines = tuple(
+        f"{r.id}: {r.person} broke the glass ({r.invocation_id}); until {clock(r.due_ns)}, by {listed(list(r.groups))}"
+        for r in open_ones
+    )
+    text = "To close one, type: review ID WHAT YOU FOUND" if open_ones else "Every use of broken glass was reviewed."
+    return Answer(kind="history", private=True, card=Card(tone="info", title="Reviews", text=text, bullets=lines))
+
+
+async def _review(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
+    if not words or not _REVIEW.fullmatch(words[0]):
+        raise Mistake("`review` needs the id of a review and what you found.", suggestion="reviews")
+    shown = Card(tone="success", title="Review closed", text=f"{words[0]} is closed, and on record with your name.")
+    answer = Answer(kind="history", private=False, card=shown)
+    await reviews.close(gate, words[0], " ".join(words[1:]), who, once(answer))
+    return answer
 
 
 def _the_id(words: list[str], verb: str) -> str:
@@ -162,6 +213,8 @@ def _the_id(words: list[str], verb: str) -> str:
     return words[0]
 
 
+_SHORT = re.compile(r"[0-9a-f]{8}")
+_REVIEW = re.compile(r"rev_[0-9a-hjkmnp-tv-z]{10}")
 _Talk = Callable[[Gate, list[str], Ask, Asker, AnswerOnce], Awaitable[Answer]]
 _TALK: dict[str, _Talk] = {
     "help": _help,
@@ -170,5 +223,9 @@ _TALK: dict[str, _Talk] = {
     "whoami": _whoami,
     "approve": _approve,
     "reject": _reject,
+    "withdraw": _withdraw,
+    "approvals": _approvals,
+    "reviews": _reviews,
+    "review": _review,
     "cancel": _cancel,
 }

@@ -6,6 +6,7 @@ The message in the broker gives no right: it only says where to look.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from gateway.domain import lifecycle
 from gateway.domain.audit_chain import Entry
@@ -50,20 +51,17 @@ async def claim(gate: Gate, asked: ClaimJob) -> ClaimAnswer:
         return skip("another worker was first")
     except LockHeld as held:
         waits = inv.changed(now_ns, job=inv.job_changed(due_ns=now_ns + LOCK_RETRY_NS))
-        entry = gate.entry("job.waits", waits, asked.worker, now_ns, lock=inv.lock, held_by=str(held))
+        entry = gate.entry("job.waits", waits, asked.worker, now_ns, lock=inv.lock, held_by=held.holder)
         await _quietly(gate, Change((entry,), waits, inv.version, wake_ns=now_ns + LOCK_RETRY_NS))
-        return skip(f"{held} holds the lock {inv.lock}")
+        return skip(f"{held.holder} holds the lock {inv.lock}")
 
 
 async def _start(gate: Gate, inv: Invocation, worker: str, now_ns: int) -> ClaimAnswer:
-    """First claim: the policy has the last word, with the votes and roles as they are now."""
-    who = gate.directory().person(inv.asked_by)
-    if who is None:
-        asked_none = inv.changed(now_ns, state=lifecycle.step(inv.state, State.CANCELLED), ended_by="the gateway")
-        entry = gate.entry("job.refused", asked_none, "gateway", now_ns, why="the requester is not known any more")
-        await gate.store.apply(Change((entry,), asked_none, inv.version))
-        return skip("the requester is not known any more")
-    asked = await gate.ask(inv, "execute", who)
+    """First claim: the policy has the last word, with the votes, roles, freezes and tickets as they are now."""
+    start_by_ns = inv.job_changed().start_by_ns
+    if start_by_ns and now_ns >= start_by_ns:
+        return skip("what allowed it has run out; the reconciler ends it")
+    asked = await gate.ask(inv, "execute")
     if asked.no_decision:
         return skip("the policy cannot be asked; it is tried again")
     if asked.decision.effect is not Verdict.ALLOW:
@@ -73,9 +71,9 @@ async def _start(gate: Gate, inv: Invocation, worker: str, now_ns: int) -> Claim
 
 async def _stopped(gate: Gate, inv: Invocation, asked: Asked, now_ns: int) -> ClaimAnswer:
     """Something changed since it was allowed: back to waiting, or denied, with the reason in the thread."""
-    after = decided(inv, asked, now_ns).model_copy(update={"version": inv.version + 1, "updated_ns": now_ns})
-    entry = gate.entry("job.refused", after, "policy", now_ns, **summary(asked.decision))
-    await gate.store.apply(Change((entry,), after, inv.version, (asked.record,)))
+    change = await decided(gate, inv.changed(now_ns), asked, now_ns)
+    entry = gate.entry("job.refused", change.invocation or inv, "policy", now_ns, **summary(asked.decision))
+    await gate.store.apply(replace(change, entries=(entry,), expected=inv.version))
     gate.on_change()
     return skip(f"the policy says {asked.decision.effect.value}")
 
@@ -102,7 +100,8 @@ async def _take(gate: Gate, inv: Invocation, worker: str, now_ns: int, asked: As
     body = summary(asked.decision) if asked else {}
     entry = gate.entry("job.claimed", taken, worker, now_ns, fence=fence, **body)
     decisions = (asked.record,) if asked else ()
-    await gate.store.apply(Change((entry,), taken, inv.version, decisions, take_lock=first))
+    take = (inv.lock,) if first and inv.lock else ()
+    await gate.store.apply(Change((entry,), taken, inv.version, decisions, take=take))
     gate.on_change()
     # Stopped without a handle: it may have been started all the same, so the worker probes before it says so.
     step = "cancel" if cancelled and not first else "follow" if job.handle is not None else "start"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from gateway.domain.arguments import bind
+from gateway.domain.arguments import Options, bind
 from gateway.domain.catalog import Command, Param
 from gateway.domain.directory import Asker, Directory
 from gateway.domain.errors import Mistake, Refused
 from gateway.domain.invocation import Invocation
 from gateway.domain.words import missing, sentence, what_to_do_about
+from gateway.flows.drafting import Ask, draft, understand
 from gateway.flows.gate import Gate
-from gateway.flows.submit import Ask, draft, understand
 from opsgate.contracts.commands import CommandView, ParamView, WhatIf
 from opsgate.contracts.decisions import Decision, Verdict
 from opsgate.contracts.invocations import ChatContext
@@ -25,13 +23,13 @@ async def what_if(gate: Gate, text: str, who: Asker, as_person: str | None) -> W
     """What the policy would say to this line now. Raises Refused when asking for another is not allowed."""
     subject = who
     if as_person and as_person != who.id:
-        other = gate.directory().person(as_person)
+        other = gate.folk.person(as_person)
         if SECURITY not in who.principal.groups or other is None:
             raise Refused(Code.FORBIDDEN, 403, "Only members of security may ask what others may do.")
         subject = who.model_copy(update={"principal": other})
-    asked = understand(gate, Ask(text, None, {}, "", ChatContext()))
+    asked = understand(gate, Ask(text, None, {}, Options(), ChatContext()))
     inv = draft(gate, asked, subject, ChatContext(), "")
-    decision = (await gate.ask(inv, "request", subject)).decision
+    decision = (await gate.ask(inv, "request")).decision
     return WhatIf(text=inv.text, person=subject.id, decision=decision, explanation=explanation(inv, decision))
 
 
@@ -48,18 +46,53 @@ def explanation(inv: Invocation, decision: Decision) -> str:
 
 
 async def commands(gate: Gate, who: Asker) -> list[CommandView]:
-    """The whole catalog with what this person may do, per environment; the policy is asked for typical targets."""
-    catalog, directory = gate.catalog(), gate.directory()
-    views = await asyncio.gather(*(_view(gate, command, who, directory) for command in catalog.commands))
+    """The whole catalog with what this person may do, per environment: one question to the policy for all of it."""
+    catalog, directory = gate.catalog(), gate.directory
+    tried = [(c, e, _drafts(gate, c, who, e, directory)) for c in catalog.commands for e in _places(c, directory)]
+    decisions = iter(await gate.ask_all([inv for _, _, drafts in tried for inv in drafts]))
+    best: dict[str, dict[str, Verdict]] = {c.name: {} for c in catalog.commands}
+    for command, environment, drafts in tried:
+        found = [next(decisions).effect for _ in drafts]
+        best[command.name][environment] = min(found, key=_ORDER.index, default=Verdict.DENY)
+    views = [_view(command, best[command.name], directory) for command in catalog.commands]
     return sorted(views, key=lambda v: (v.family, v.name))
 
 
-async def _view(gate: Gate, command: Command, who: Asker, directory: Directory) -> CommandView:
-    environments = directory.environments if "{" in command.target.environment else (command.target.environment,)
-    best: dict[str, Verdict] = {}
-    for environment in environments:
-        best[environment] = await _best(gate, command, who, environment, directory)
-    order = (Verdict.ALLOW, Verdict.PENDING, Verdict.DENY)
+_ORDER = (Verdict.ALLOW, Verdict.PENDING, Verdict.DENY)
+SAMPLES = 6
+"""Services a command is tried on in each environment: those that differ in team, owners or labels, one's own first."""
+
+
+def _places(command: Command, directory: Directory) -> tuple[str, ...]:
+    return directory.environments if "{" in command.target.environment else (command.target.environment,)
+
+
+def _drafts(gate: Gate, command: Command, who: Asker, environment: str, directory: Directory) -> list[Invocation]:
+    """The Command on typical targets there."""
+    made = []
+    for service in _samples(command, who, environment, directory):
+        given = {p.name: typical(p, directory, environment, service) for p in command.params if _matters(p)}
+        try:
+            asked = bind(command, {n: v for n, v in given.items() if v}, Options(), directory)
+        except Mistake:
+            continue
+        made.append(draft(gate, asked, who, ChatContext(), ""))
+    return made
+
+
+def _samples(command: Command, who: Asker, environment: str, directory: Directory) -> list[str]:
+    if "{" not in command.target.service:
+        return [command.target.service]
+    kinds: dict[str, str] = {}
+    for entry in directory.services:
+        if not environment or environment in entry.environments:
+            kinds.setdefault(repr((entry.team, entry.owners, sorted(entry.labels.items()))), entry.name)
+    mine = set(who.principal.groups)
+    teams = {s.name: s.team for s in directory.services}
+    return sorted(kinds.values(), key=lambda name: (teams[name] not in mine, name))[:SAMPLES]
+
+
+def _view(command: Command, best: dict[str, Verdict], directory: Directory) -> CommandView:
     return CommandView(
         name=command.name,
         family=command.family,
@@ -69,28 +102,9 @@ async def _view(gate: Gate, command: Command, who: Asker, directory: Directory) 
         aliases=command.aliases,
         params=tuple(_param(p, directory) for p in command.params),
         examples=command.examples,
-        may=min(best.values(), key=order.index, default=Verdict.DENY),
+        may=min(best.values(), key=_ORDER.index, default=Verdict.DENY),
         targets=best,
     )
-
-
-async def _best(gate: Gate, command: Command, who: Asker, environment: str, directory: Directory) -> Verdict:
-    """The best answer over the services there: `deny` only if it is a deny for each of them."""
-    services = [s.name for s in directory.services if not environment or environment in s.environments]
-    order = (Verdict.ALLOW, Verdict.PENDING, Verdict.DENY)
-    verdict = Verdict.DENY
-    for service in services if "{" in command.target.service else [command.target.service]:
-        given = {p.name: typical(p, directory, environment, service) for p in command.params if _matters(p)}
-        try:
-            asked = bind(command, {n: v for n, v in given.items() if v}, "", directory)
-        except Mistake:
-            continue
-        inv = draft(gate, asked, who, ChatContext(), "")
-        decision = (await gate.ask(inv, "request", who)).decision
-        verdict = min(verdict, decision.effect, key=order.index)
-        if verdict is Verdict.ALLOW:
-            break
-    return verdict
 
 
 def _matters(param: Param) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from gateway.domain.errors import Unavailable
 from gateway.domain.invocation import when
-from gateway.domain.ports import Bus, EventRow, FeedFilter, Store
+from gateway.domain.ports import Bus, EventRow, FeedFilter, Notice, Store
 from gateway.domain.words import view
 from opsgate.contracts.events import FeedEvent
 from opsgate.contracts.invocations import LogLine
@@ -108,7 +108,7 @@ def sees(wanted: FeedFilter, event: FeedEvent) -> bool:
     """Whether this follower gets this event: private answers only go to their asker."""
     inv = event.invocation
     if inv is None:
-        return True
+        return wanted.invocation is None and event.channel in ("", wanted.channel or event.channel)
     if wanted.invocation and inv.id != wanted.invocation:
         return False
     if wanted.channel and inv.context.channel != wanted.channel:
@@ -117,6 +117,9 @@ def sees(wanted: FeedFilter, event: FeedEvent) -> bool:
 
 
 def event_of(row: EventRow) -> FeedEvent:
+    if row.invocation is None:
+        said = row.notice or Notice("", "")
+        return FeedEvent(id=row.id, type="notice", at=when(row.at_ns), channel=said.channel, notice=said.text)
     return FeedEvent(
         id=row.id,
         type="log" if row.type == "log" else "invocation",

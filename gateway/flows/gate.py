@@ -6,31 +6,33 @@ Refuses to guess: no decision is a deny with its own reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from gateway.domain import deciding
 from gateway.domain.audit_chain import Entry
 from gateway.domain.catalog import Catalog
 from gateway.domain.deciding import Facts, Phase
-from gateway.domain.directory import Asker, Directory, Principal
+from gateway.domain.directory import Directory
 from gateway.domain.invocation import NS, Invocation
 from gateway.domain.ports import (
     Bus,
     Clock,
     DecisionRecord,
     Dispatcher,
+    FactRow,
     Limits,
     Policy,
     Store,
     SystemState,
     Tickets,
+    Tracker,
 )
-from opsgate.contracts.decisions import Decision, PolicyAnswer
+from gateway.flows.folk import Folk
+from opsgate.contracts.decisions import Decision, NextAction, PolicyAnswer, Reason, Verdict
 from opsgate.contracts.invocations import State
+from opsgate.contracts.policy import PolicyInput, Ticket
 
-PENDING_NS = 30 * 60 * NS
-"""How long an Invocation waits for approval (30 minutes, absolute)."""
 LEASE_NS = 15 * NS
 """How long a worker holds a Job without a sign of life."""
 WORKER_FRESH_NS = 15 * NS
@@ -39,7 +41,10 @@ WORKER_FRESH_NS = 15 * NS
 
 @dataclass
 class Gate:
-    """All ports, made in `gateway.wiring`. `catalog` and `directory` give what is in force at the moment."""
+    """All ports, made in `gateway.wiring`. `catalog` and `folk` give what is in force at the moment.
+
+    `public_url`: how people reach this gateway. `signs_in`: whether an identity provider is set up.
+    """
 
     tenant: str
     zones: tuple[str, ...]
@@ -47,23 +52,28 @@ class Gate:
     policy: Policy
     dispatcher: Dispatcher
     tickets: Tickets
+    tracker: Tracker
     limits: Limits
     bus: Bus
     clock: Clock
     catalog: Callable[[], Catalog]
-    directory: Callable[[], Directory]
+    folk: Folk
+    public_url: str = ""
+    signs_in: bool = False
     system: SystemState = field(default_factory=SystemState)
     on_change: Callable[[], None] = lambda: None
     """Called after each durable change: wakes the relay and the feed of this process."""
     observe: Callable[[Decision, int], None] = lambda _decision, _duration_us: None
     """Called for each Decision with how long the policy took, in microseconds."""
 
-    async def ask(self, inv: Invocation, phase: Phase, who: Asker | Principal) -> Asked:
+    @property
+    def directory(self) -> Directory:
+        return self.folk.directory
+
+    async def ask(self, inv: Invocation, phase: Phase) -> Asked:
         """The policy's Decision about this Invocation as it is, with its votes, in this phase."""
         now_ns = self.clock.now_ns()
-        freezes, recent = await self.store.facts(inv, now_ns)
-        facts = Facts(self.tenant, now_ns, self.zones, self.policy.revision, None, freezes, recent)
-        document = deciding.policy_input(inv, phase, who, self.directory(), facts)
+        document = (await self._documents((inv,), phase, now_ns))[0]
         began = time.perf_counter_ns()
         result = await self.policy.decide(document)
         duration_us = (time.perf_counter_ns() - began) // 1000
@@ -81,6 +91,29 @@ class Gate:
         answer = result.answer
         return Asked(decision, record, deciding.requirement_digest(answer), answer, result.failure is not None)
 
+    async def ask_all(self, invs: Sequence[Invocation]) -> list[Decision]:
+        """What would be decided about each, as one question. For help and hints: nothing is recorded, nothing runs."""
+        if not invs:
+            return []
+        documents = await self._documents(invs, "request", self.clock.now_ns())
+        results = await self.policy.decide_all(documents)
+        return [
+            deciding.decision(inv, "request", document, result)
+            for inv, document, result in zip(invs, documents, results, strict=True)
+        ]
+
+    async def _documents(self, invs: Sequence[Invocation], phase: Phase, now_ns: int) -> list[PolicyInput]:
+        rows = await self.store.facts(invs, now_ns)
+        await self.folk.catch_up(rows[0].people)
+        found = {i.ticket: await self.tracker.find(i.ticket, now_ns) for i in invs if i.ticket}
+        return [
+            deciding.policy_input(inv, phase, self.directory, self._facts(row, found.get(inv.ticket), now_ns))
+            for inv, row in zip(invs, rows, strict=True)
+        ]
+
+    def _facts(self, row: FactRow, ticket: Ticket | None, now_ns: int) -> Facts:
+        return Facts(self.tenant, now_ns, self.zones, self.policy.revision, None, row.freezes, row.recent, ticket)
+
     def entry(self, kind: str, inv: Invocation, actor: str, now_ns: int, **body: object) -> Entry:
         """An audit entry about an Invocation; the hash of what was asked is always in it."""
         common = {"state": inv.state.value, "binding_hash": inv.binding_hash}
@@ -97,6 +130,11 @@ class Asked:
     answer: PolicyAnswer | None
     no_decision: bool
 
+    def denied(self, why: Reason) -> Asked:
+        """The same with a deny: the gateway cannot do what the policy demands."""
+        update = {"effect": Verdict.DENY, "reasons": (why,), "next_action": NextAction.RETRY}
+        return replace(self, decision=self.decision.model_copy(update=update), no_decision=True)
+
 
 def summary(decision: Decision) -> dict[str, object]:
     """What the audit log keeps of a Decision."""
@@ -107,9 +145,15 @@ def summary(decision: Decision) -> dict[str, object]:
         "reasons": [r.code for r in decision.reasons],
         "grants": [g.rule for g in decision.grants],
         "unmet": [s.requirement.id for s in decision.requirements if not s.met],
+        "auto": [s.by for s in decision.requirements if s.by],
         "revision": decision.revision,
         "input": decision.input_digest,
     }
+
+
+def open_name(inv: Invocation) -> str:
+    """The name an Invocation holds while it waits, so that the same asking is one card."""
+    return f"open:{inv.binding_hash}"
 
 
 STATE_OF = {"allow": State.QUEUED, "pending": State.PENDING, "deny": State.DENIED}

@@ -25,10 +25,9 @@ def is_own(operation: str) -> bool:
 
 async def carry_out(gate: Gate, inv: Invocation) -> Invocation:
     """Re-asks the policy, then writes the effect and the outcome in one transaction. The Invocation as it is then."""
-    who = gate.directory().person(inv.asked_by)
-    if who is None or inv.state is not State.QUEUED:
+    if inv.state is not State.QUEUED:
         return inv
-    asked = await gate.ask(inv, "execute", who)
+    asked = await gate.ask(inv, "execute")
     now_ns = gate.clock.now_ns()
     if asked.no_decision:
         return inv  # the reconciler wakes it again

@@ -7,7 +7,7 @@ from gateway.domain.errors import Conflict
 from gateway.domain.invocation import NS, Invocation
 from gateway.domain.ports import Change
 from gateway.flows import own
-from gateway.flows.gate import WORKER_FRESH_NS, Gate
+from gateway.flows.gate import WORKER_FRESH_NS, Gate, open_name
 from opsgate.contracts.invocations import Outcome, State
 
 BATCH = 100
@@ -36,7 +36,8 @@ async def reconcile(gate: Gate) -> int:
 def _mend(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str]) -> Change:
     if inv.state is State.PENDING:
         after = inv.changed(now_ns, state=lifecycle.step(inv.state, State.EXPIRED))
-        return Change((gate.entry("invocation.expired", after, "gateway", now_ns),), after, inv.version)
+        entry = gate.entry("invocation.expired", after, "gateway", now_ns)
+        return Change((entry,), after, inv.version, free=(open_name(inv),))
     if inv.state is State.QUEUED:
         return _queued(gate, inv, now_ns, fresh)
     return _running(gate, inv, now_ns)
@@ -44,9 +45,12 @@ def _mend(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str]) -> Change:
 
 def _queued(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str]) -> Change:
     """Nobody claimed it: say so when no worker is there, and wake one again (the broker may have lost the message)."""
-    if inv.votes and min(v.expires_ns for v in inv.votes) < now_ns:
+    start_by_ns = inv.job_changed().start_by_ns
+    if start_by_ns and now_ns >= start_by_ns:
         after = inv.changed(now_ns, state=lifecycle.step(inv.state, State.EXPIRED))
-        entry = gate.entry("invocation.expired", after, "gateway", now_ns, why="an approval ran out before it started")
+        entry = gate.entry(
+            "invocation.expired", after, "gateway", now_ns, why="what allowed it ran out before it started"
+        )
         return Change((entry,), after, inv.version)
     waits = not own.is_own(inv.operation) and inv.operation not in fresh
     after = inv.changed(now_ns, job=inv.job_changed(waiting_for_worker=waits))
@@ -69,7 +73,7 @@ def _running(gate: Gate, inv: Invocation, now_ns: int) -> Change:
             job=inv.job_changed(lease_until_ns=0, finished_ns=now_ns),
         )
         entry = gate.entry("job.given_up", after, "gateway", now_ns, worker=job.worker, fence=job.fence)
-        return Change((entry,), after, inv.version, free_lock=True)
+        return Change((entry,), after, inv.version, free=(inv.lock,))
     after = inv.changed(now_ns, job=inv.job_changed(lease_until_ns=0, due_ns=now_ns))
     kind = "job.lease_lost" if lost else "job.woken_again"
     entry = gate.entry(kind, after, "gateway", now_ns, worker=job.worker, fence=job.fence)

@@ -120,4 +120,4 @@ def _end(gate: Gate, inv: Invocation, said: JobReport) -> Change:
     entry = gate.entry(
         "job.ended", ended, said.worker, now_ns, fence=said.fence, result=said.result, summary=said.summary
     )
-    return Change((entry,), ended, inv.version, lines=kept, free_lock=True)
+    return Change((entry,), ended, inv.version, lines=kept, free=(inv.lock,))

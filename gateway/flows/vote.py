@@ -1,42 +1,52 @@
-"""Somebody says yes or no. The policy is asked again with the vote in its input; the store makes one transition of it.
-
-A vote is evidence for a new decision, bound to the hash the voter saw; it is never a right in itself.
+"""Somebody says yes or no, or takes it back. The policy is asked again with the votes in its input; the store makes
+one transition of it. A vote is evidence for a new decision, bound to the hash the voter saw; never a right in itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, cast
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from gateway.domain import lifecycle
+from gateway.domain import binding, lifecycle
 from gateway.domain.audit_chain import Entry
 from gateway.domain.directory import Asker
 from gateway.domain.errors import Conflict, Refused, not_found
 from gateway.domain.ids import new_id
 from gateway.domain.invocation import NS, Invocation, Job, Vote
 from gateway.domain.ports import Change, Once
-from gateway.domain.words import card, title_of, view, what_to_do_about
-from gateway.flows.gate import STATE_OF, Asked, Gate, summary
-from opsgate.contracts.base import PrincipalKind
+from gateway.domain.words import card, view, what_to_do_about
+from gateway.flows import step_up
+from gateway.flows.drafting import DEFAULT_WAIT_S
+from gateway.flows.gate import STATE_OF, Asked, Gate, open_name, summary
+from gateway.flows.obligations import Fulfilled, fulfil
+from gateway.flows.voters import needs_step_up, voting_for, why_not
 from opsgate.contracts.decisions import Verdict
 from opsgate.contracts.invocations import Answer, State
-from opsgate.contracts.messages import Card
+from opsgate.contracts.messages import Card, Link
 from opsgate.contracts.problems import Code
 
 AnswerOnce = Callable[[Answer], Once | None]
+Say = Literal["approve", "reject", "withdraw"]
 RETRIES = 300
 """How often a flow reads again when somebody else was first; each round one of the rivals gets through."""
 
 
 @dataclass(frozen=True)
 class Ballot:
-    """What a voter sent. `binding_hash`: what their screen showed; empty when they typed the command's id."""
+    """What a voter sent. `shown`: the hash their screen showed, or at least its first eight digits as they typed them.
+
+    `on_behalf_of`: who delegated to them; None: whoever did, should their own vote not count.
+    """
 
     invocation_id: str
-    verdict: Literal["approve", "reject"]
-    binding_hash: str
-    reason: str
+    verdict: Say
+    shown: str
+    reason: str = ""
+    on_behalf_of: str | None = None
+
+    def saw(self, inv: Invocation) -> bool:
+        return self.shown in (inv.binding_hash, binding.short(inv.binding_hash))
 
 
 async def vote(gate: Gate, ballot: Ballot, who: Asker, once: AnswerOnce) -> Answer:
@@ -45,35 +55,27 @@ async def vote(gate: Gate, ballot: Ballot, who: Asker, once: AnswerOnce) -> Answ
         inv = await gate.store.invocation(ballot.invocation_id)
         if inv is None or (inv.private and inv.asked_by != who.id):
             raise not_found(f"invocation `{ballot.invocation_id[:40]}`")
-        refusal = why_not(inv, ballot, who)
+        giver = voting_for(gate, inv, ballot.on_behalf_of, who)
+        refusal = why_not(gate, inv, ballot.verdict, ballot.saw(inv), who, giver)
         if refusal:
             return await refuse(gate, inv, who, f"vote.{ballot.verdict}.refused", refusal, once)
-        if any(v.by == who.id and v.verdict == ballot.verdict for v in inv.votes):
+        if _said_already(gate, inv, ballot, who, giver):
             return await _again(gate, inv, once)
+        if ballot.verdict == "approve" and needs_step_up(gate, inv, who, giver):
+            return await _ask_to_sign_in(gate, inv, ballot, who, giver, once)
         try:
-            return await _count(gate, inv, ballot, who, once)
+            return await _count(gate, inv, ballot, who, giver, once)
         except Conflict:
             continue
     raise Refused(Code.NOT_POSSIBLE_NOW, 409, "Too many people decide at once. Look at the card and try again.")
 
 
-def why_not(inv: Invocation, ballot: Ballot, who: Asker) -> str:
-    """Why this person's vote cannot be taken; empty when it can."""
-    if inv.state is not State.PENDING:
-        return f"There is nothing to decide any more: {title_of(inv)}."
-    if ballot.binding_hash and ballot.binding_hash != inv.binding_hash:
-        return "Your card is out of date: it showed something else than what waits now. Look again, then decide."
-    groups = {g for s in inv.decision.requirements for g in s.requirement.groups}
-    needed = " or ".join(sorted(groups))
-    if who.id == inv.asked_by:
-        what = "approve" if ballot.verdict == "approve" else "reject"
-        hint = f"Somebody else of {needed} must." if what == "approve" else f"To stop it, type: cancel {inv.id}"
-        return f"You asked for this yourself, so you cannot {what} it. {hint}"
-    if who.principal.kind is not PrincipalKind.HUMAN:
-        return f"Only people approve. Somebody of {needed} must."
-    if not groups & set(who.principal.groups):
-        return f"Your vote does not count here: it takes somebody of {needed}."
-    return ""
+def _said_already(gate: Gate, inv: Invocation, ballot: Ballot, who: Asker, giver: str) -> bool:
+    now_ns = gate.clock.now_ns()
+    return any(
+        v.by == who.id and v.verdict == ballot.verdict and v.for_id == giver and now_ns < v.expires_ns
+        for v in inv.votes
+    )
 
 
 async def _again(gate: Gate, inv: Invocation, once: AnswerOnce) -> Answer:
@@ -83,80 +85,109 @@ async def _again(gate: Gate, inv: Invocation, once: AnswerOnce) -> Answer:
     return answer
 
 
-async def _count(gate: Gate, inv: Invocation, ballot: Ballot, who: Asker, once: AnswerOnce) -> Answer:
+async def _ask_to_sign_in(
+    gate: Gate, inv: Invocation, ballot: Ballot, who: Asker, giver: str, once: AnswerOnce
+) -> Answer:
+    """The policy wants to know the voter better than a chat does: they sign in again, and vote there."""
+    words = "This approval needs you to sign in again, so that it is certain that it is you."
+    links: tuple[Link, ...] = ()
+    if gate.signs_in:
+        links = (Link(label="Sign in and approve", url=await step_up.make(gate, inv, who, ballot.reason, giver)),)
+        words += " The link is yours alone and good for five minutes."
+    else:
+        words += " No identity provider is set up here: ask the operator, or approve with a token of your own."
+    return await refuse(gate, inv, who, "vote.step_up", words, once, links)
+
+
+async def _count(gate: Gate, inv: Invocation, ballot: Ballot, who: Asker, giver: str, once: AnswerOnce) -> Answer:
     now_ns = gate.clock.now_ns()
-    cast_vote = Vote(
+    others = tuple(v for v in inv.votes if v.by != who.id)  # a person may change their mind until it is decided
+    mine = () if ballot.verdict == "withdraw" else (_vote(gate, inv, ballot, who, giver, now_ns),)
+    voted = inv.changed(now_ns, votes=(*others, *mine))
+    asked = await gate.ask(voted, "approve")
+    if asked.no_decision:
+        words = f"{what_to_do_about(asked.decision)} Your vote was not counted."
+        return await refuse(gate, inv, who, "vote.refused", words, once)
+    change = await decided(gate, voted, asked, now_ns)
+    after = change.invocation or voted
+    answer = Answer(kind="invocation", private=False, card=card(after), invocation=view(after))
+    said: dict[str, object] = {"vote": mine[0].id, "on_behalf_of": mine[0].for_id} if mine else {}
+    said |= {"platform": who.platform, "assurance": who.assurance.value, "reason": ballot.reason}
+    entry = gate.entry(f"vote.{ballot.verdict}", after, who.id, now_ns, **said, **summary(after.decision))
+    await gate.store.apply(replace(change, entries=(entry,), expected=inv.version, once=once(answer)))
+    gate.on_change()
+    return answer
+
+
+def _vote(gate: Gate, inv: Invocation, ballot: Ballot, who: Asker, giver: str, now_ns: int) -> Vote:
+    person = gate.folk.person(giver) if giver else gate.folk.person(who.id)
+    groups = person.groups if person else ()
+    lasts = [s.requirement.ttl_s for s in inv.decision.requirements if set(groups) & set(s.requirement.groups)]
+    return Vote(
         id=new_id("vot"),
         by=who.id,
         name=who.principal.name,
         kind=who.principal.kind,
-        groups=who.principal.groups,
-        verdict=ballot.verdict,
+        groups=groups,
+        verdict="reject" if ballot.verdict == "reject" else "approve",
         at_ns=now_ns,
-        expires_ns=now_ns + min(s.requirement.ttl_s for s in inv.decision.requirements) * NS,
+        expires_ns=now_ns + min(lasts, default=DEFAULT_WAIT_S) * NS,
         platform=who.platform,
         assurance=who.assurance,
         reason=ballot.reason,
         binding_hash=inv.binding_hash,
         policy_revision=inv.decision.revision,
         requirement_digest=inv.requirement_digest,
+        for_id=giver,
+        for_name=person.name if giver and person else "",
     )
-    others = tuple(v for v in inv.votes if v.by != who.id)  # a person may change their mind until it is decided
-    voted = inv.changed(now_ns, votes=(*others, cast_vote))
-    requester = gate.directory().person(inv.asked_by)
-    if requester is None:
-        return await refuse(gate, inv, who, "vote.refused", f"{inv.asked_by_name} is not known any more.", once)
-    asked = await gate.ask(voted, "approve", requester)
-    if asked.no_decision:
-        words = f"{what_to_do_about(asked.decision)} Your vote was not counted."
-        return await refuse(gate, inv, who, "vote.refused", words, once)
-    after = decided(voted, asked, now_ns)
-    answer = Answer(kind="invocation", private=False, card=card(after), invocation=view(after))
-    entry = gate.entry(
-        f"vote.{ballot.verdict}",
+
+
+async def decided(gate: Gate, inv: Invocation, asked: Asked, now_ns: int) -> Change:
+    """The Invocation in the state the Decision gives it, with what it obliges to. Raises Unavailable.
+
+    Votes under another set of requirements are void. `expected` and the entry are the caller's to fill in.
+    """
+    done = Fulfilled()
+    if asked.decision.effect is Verdict.ALLOW and inv.state is State.PENDING:
+        done = await fulfil(gate, inv, asked.decision, now_ns)
+        asked = asked if done.failure is None else asked.denied(done.failure)
+    state = lifecycle.step(inv.state, STATE_OF[asked.decision.effect.value])
+    void = state is State.PENDING and asked.requirement_digest != inv.requirement_digest
+    update: dict[str, object] = {
+        "state": state,
+        "decision": asked.decision,
+        "requirement_digest": asked.requirement_digest,
+        "votes": () if void else inv.votes,
+        "job": inv.job,
+    }
+    if state is not inv.state and state is State.QUEUED:
+        limits = [n for n in (done.start_by_ns, *(v.expires_ns for v in inv.votes if v.verdict == "approve")) if n]
+        update["job"] = Job(queued_ns=now_ns, due_ns=now_ns, start_by_ns=min(limits, default=0))
+    if state is not inv.state and state is State.PENDING:
+        waits = [s.requirement.wait_s or DEFAULT_WAIT_S for s in asked.decision.requirements]
+        update |= {"job": None, "expires_ns": now_ns + min(waits, default=DEFAULT_WAIT_S) * NS}
+    after = inv.model_copy(update=update)
+    return Change(
+        (),
         after,
-        who.id,
-        now_ns,
-        vote=cast_vote.id,
-        platform=who.platform,
-        assurance=who.assurance.value,
-        reason=ballot.reason,
-        **summary(asked.decision),
-    )
-    queued = after.state is State.QUEUED
-    await gate.store.apply(
-        Change((entry,), after, inv.version, (asked.record,), wake_ns=now_ns if queued else None, once=once(answer))
-    )
-    gate.on_change()
-    return answer
-
-
-def decided(inv: Invocation, asked: Asked, now_ns: int) -> Invocation:
-    """The Invocation in the state the Decision gives it. Votes under another set of requirements are void."""
-    state = STATE_OF[asked.decision.effect.value]
-    kept = inv.votes
-    if asked.decision.effect is Verdict.PENDING and asked.requirement_digest != inv.requirement_digest:
-        kept = ()
-    return inv.model_copy(
-        update={
-            "state": lifecycle.step(inv.state, state),
-            "decision": asked.decision,
-            "requirement_digest": asked.requirement_digest,
-            "votes": kept,
-            "job": Job(queued_ns=now_ns, due_ns=now_ns) if state is State.QUEUED else None,
-        }
+        decisions=(asked.record,),
+        wake_ns=now_ns if state is State.QUEUED and inv.state is State.PENDING else None,
+        free=(open_name(inv),) if state is not State.PENDING else (),
+        people=done.people,
+        notice=done.notice,
+        also=done.also,
     )
 
 
-async def refuse(gate: Gate, inv: Invocation, who: Asker, kind: str, words: str, once: AnswerOnce) -> Answer:
+async def refuse(
+    gate: Gate, inv: Invocation, who: Asker, kind: str, words: str, once: AnswerOnce, links: tuple[Link, ...] = ()
+) -> Answer:
     """A refusal only the asker sees; it is in the audit log too."""
     now_ns = gate.clock.now_ns()
-    shown = Card(tone="denied", title="Not counted" if "vote" in kind else "Not possible", text=words, footer=inv.id)
+    title = "Sign in to approve" if links else "Not counted" if "vote" in kind else "Not possible"
+    shown = Card(tone="denied" if not links else "waiting", title=title, text=words, links=links, footer=inv.id)
     answer = Answer(kind="refusal", private=True, card=shown, invocation=view(inv))
     entry: Entry = gate.entry(kind, inv, who.id, now_ns, platform=who.platform, why=words)
     await gate.store.apply(Change((entry,), once=once(answer)))
     return answer
-
-
-def ballot_from(invocation_id: str, verdict: str, binding_hash: str, reason: str) -> Ballot:
-    return Ballot(invocation_id, cast(Literal["approve", "reject"], verdict), binding_hash, reason)

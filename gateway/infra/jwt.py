@@ -30,6 +30,7 @@ MAX_LIFE_S = 24 * 3600
 TICKET_LIFE_S = 24 * 3600
 PERSONA_LIFE_S = 8 * 3600
 MAX_TOKEN = 8192
+MAX_ACTORS = 5
 _TYPES = ("at+jwt", "application/at+jwt")
 _ASYMMETRIC = {"RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "EdDSA"}
 PERSONAS = "opsgate-personas"
@@ -130,7 +131,18 @@ class JwtTokens:
         life = int(claims["exp"]) - int(claims["iat"])
         if not 0 < life <= MAX_LIFE_S:
             raise ValueError("lifetime out of bounds")
-        return Claims(subject=str(claims["sub"]), assurance=issuer.assurance, method=issuer.method)
+        return Claims(str(claims["sub"]), issuer.assurance, issuer.method, _actors(claims.get("act")))
+
+
+def _actors(act: Any) -> tuple[str, ...]:
+    """Who acts for the subject, nearest first: the nested `act` claims of RFC 8693, section 4.1. Raises ValueError."""
+    found: list[str] = []
+    while act is not None:
+        if not isinstance(act, dict) or not isinstance(act.get("sub"), str) or len(found) == MAX_ACTORS:
+            raise ValueError("a malformed act claim")
+        found.append(act["sub"])
+        act = act.get("act")
+    return tuple(found)
 
 
 class KeyRing:

@@ -29,10 +29,14 @@ class NextAction(StrEnum):
 
 
 class Reason(Contract):
-    """Why: a code from the closed list in the reference, and one sentence for a person."""
+    """Why: a code from the closed list in the reference, and one sentence for a person.
+
+    `argument`: the argument of the Command that failed, when one did.
+    """
 
     code: str = Field(max_length=64, pattern=r"^[a-z][a-z0-9_]*$")
     msg: str = Field(max_length=500)
+    argument: str | None = Field(default=None, max_length=64)
 
 
 class Stage(Contract):
@@ -43,7 +47,10 @@ class Stage(Contract):
 
 
 class Requirement(Contract):
-    """What others must agree to before an Invocation may run. `ttl_s`: seconds an approval counts."""
+    """What others must agree to before an Invocation may run. `ttl_s`: seconds an approval counts.
+
+    `wait_s`: seconds the Invocation waits for it (default 30 minutes). `auto`: a policy rule may fill it, no person.
+    """
 
     id: str = Field(max_length=64)
     groups: tuple[str, ...] = Field(min_length=1)
@@ -51,14 +58,24 @@ class Requirement(Contract):
     ttl_s: int = Field(ge=1, le=7 * 86400)
     distinct_from: Stage | None = None
     assurance: Assurance | None = None
+    wait_s: int | None = Field(default=None, ge=60, le=7 * 86400)
+    auto: bool = False
+
+
+class AutoApproval(Contract):
+    """A named rule of the policy that fills a Requirement which says it may (`auto`)."""
+
+    rule: str = Field(max_length=128, pattern=r"^[a-z][a-z0-9_]*$")
+    requirement: str = Field(max_length=64)
 
 
 class RequirementStatus(Contract):
-    """A Requirement with how far it is met, as a card shows it."""
+    """A Requirement with how far it is met, as a card shows it. `by`: `policy:RULE` when a rule filled it."""
 
     requirement: Requirement
     have: int
     met: bool
+    by: str = ""
 
 
 class Grant(Contract):
@@ -76,6 +93,7 @@ class PolicyAnswer(Contract):
     reasons: tuple[Reason, ...]
     grants: tuple[Grant, ...]
     require: tuple[Requirement, ...]
+    auto: tuple[AutoApproval, ...]
     unmet: tuple[str, ...]
     obligations: tuple[JsonObject, ...]
 

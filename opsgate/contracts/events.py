@@ -13,7 +13,8 @@ EventType = Literal["invocation", "log", "notice"]
 class FeedEvent(Contract):
     """`id` rises; give the last one seen as `Last-Event-ID` to go on from there. One of the three bodies is set.
 
-    `invocation`: it changed, this is how it looks now. `log`: lines were added. `notice`: the gateway's own state.
+    `invocation`: it changed, this is how it looks now. `log`: lines were added. `notice`: everybody in `channel`
+    ("": everywhere) should read it.
     """
 
     id: int
@@ -23,3 +24,4 @@ class FeedEvent(Contract):
     invocation: InvocationView | None = None
     log: tuple[LogLine, ...] = ()
     notice: str | None = None
+    channel: str = ""

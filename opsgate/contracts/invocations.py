@@ -50,12 +50,17 @@ class Evidence(Contract):
 
 
 class SubmitInvocation(Contract):
-    """Body of `POST /v1/invocations`: a command line as text, or a command with its arguments; never both."""
+    """Body of `POST /v1/invocations`: a command line as text, or a command with its arguments; never both.
+
+    `ticket`: id of a change ticket. `break_glass`: id of the incident for which approvals and freezes are passed by.
+    """
 
     text: str | None = Field(default=None, max_length=MAX_TEXT)
     command: str | None = Field(default=None, max_length=64)
     args: dict[str, Any] = Field(default_factory=dict, max_length=64)
     reason: str = Field(default="", max_length=1000)
+    ticket: str = Field(default="", max_length=64)
+    break_glass: str = Field(default="", max_length=64)
     context: ChatContext = ChatContext()
     evidence: Evidence | None = None
 
@@ -69,11 +74,15 @@ class SendMessage(Contract):
 
 
 class CastVote(Contract):
-    """Body of `POST /v1/invocations/{id}/votes`. `binding_hash` is the one the voter's card displayed."""
+    """Body of `POST /v1/invocations/{id}/votes`. `binding_hash` is the one the voter's card displayed.
 
-    verdict: Literal["approve", "reject"]
+    `withdraw` takes back one's own vote, until the Job is claimed. `on_behalf_of`: who delegated to the voter.
+    """
+
+    verdict: Literal["approve", "reject", "withdraw"]
     binding_hash: Sha256
     reason: str = Field(default="", max_length=1000)
+    on_behalf_of: str | None = Field(default=None, max_length=63)
     evidence: Evidence | None = None
 
 
@@ -101,6 +110,7 @@ class VoteView(Contract):
     """`counts`: whether the policy let this vote fill a place at its last decision."""
 
     by: Person
+    on_behalf_of: Person | None
     verdict: Literal["approve", "reject"]
     at: Timestamp
     expires_at: Timestamp
@@ -134,6 +144,8 @@ class JobView(Contract):
 class InvocationView(Contract):
     """An Invocation as the API answers it. `version` rises with every change; `card` is the one message of it.
 
+    `ticket`: the change ticket given, or "". `break_glass`: the incident for which the glass was broken, or "".
+
     `visibility` is `private` when only the asker should see it (a denial), otherwise `channel`.
     """
 
@@ -146,6 +158,8 @@ class InvocationView(Contract):
     args: JsonObject
     target: Target
     reason: str
+    ticket: str
+    break_glass: str
     requested_by: Person
     platform: str
     context: ChatContext

@@ -39,6 +39,13 @@ class Button(Contract):
     binding_hash: Sha256
 
 
+class Link(Contract):
+    """A page to open, such as the one where a chat account is linked to a person."""
+
+    label: str
+    url: str
+
+
 class Card(Contract):
     """One message. An Invocation has exactly one, edited in place as `version` rises."""
 
@@ -50,4 +57,5 @@ class Card(Contract):
     progress: Progress | None = None
     buttons: tuple[Button, ...] = ()
     examples: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
     footer: str = ""

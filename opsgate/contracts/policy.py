@@ -33,27 +33,37 @@ class PolicyRevision(Contract):
 
 
 class Auth(Contract):
-    """How the asker was authenticated. `mfa_at_ns`: 0 when no second factor was seen."""
+    """How the asker was authenticated. `mfa_at_ns`: 0 when no second factor was seen.
 
-    method: Literal["token", "chat", "persona"]
+    `scopes`: the effects an API token is limited to; [] when there is no such limit.
+    """
+
+    method: Literal["token", "chat", "persona", "oidc", "api_token", "gateway"]
     assurance: Assurance
     mfa_at_ns: int
+    scopes: tuple[str, ...]
 
 
 class Via(Contract):
-    """Through whom it came: the adapter ("" for REST) and who acts for whom, outermost first."""
+    """Through whom it came: the adapter ("" for REST), and everybody who acts for the subject, nearest first.
+
+    The owners of acting service accounts stand in the chain too: an actor never approves what it asked for another.
+    """
 
     adapter: str
     actor_chain: tuple[str, ...]
 
 
 class Subject(Contract):
+    """Who asks. `owner`: the person a service account belongs to; "" for humans. Its votes are that person's own."""
+
     id: str
     kind: PrincipalKind
     tenant: str
     verified: bool
     groups: tuple[str, ...]
     linked_ids: tuple[str, ...]
+    owner: str
     auth: Auth
     via: Via
 
@@ -98,10 +108,16 @@ class Context(Contract):
 
 
 class Ticket(Contract):
+    """A change ticket as the tracker knows it now. `verified` false: the tracker does not have it, or did not answer.
+
+    `verified_at_ns`: when the tracker said so (unix ns; 0: never). `state`: the tracker's word, in lower case.
+    """
+
     system: str
     id: str
     state: str
     verified: bool
+    verified_at_ns: int
 
 
 class BreakGlass(Contract):
@@ -119,6 +135,8 @@ class Asked(Contract):
 
 
 class Approver(Contract):
+    """Who voted. `on_behalf_of`: the person who delegated to them; `groups` are then that person's."""
+
     id: str
     kind: PrincipalKind
     verified: bool
@@ -153,9 +171,18 @@ class Freeze(Contract):
 
 
 class Recent(Contract):
+    """What happened lately. `pending_by_subject`: other Invocations of the subject that wait for approval.
+
+    `rejected_s`: seconds since the same thing, asked by the same subject, was rejected; null if it was not (24 h).
+    `open_reviews`: break-glass uses of the subject whose review is not closed.
+    """
+
     by_subject_1h: int
     same_command_24h: int
     running_on_resource: int
+    pending_by_subject: int
+    rejected_s: int | None
+    open_reviews: int
 
 
 class PolicyInput(Contract):

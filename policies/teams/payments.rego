@@ -19,7 +19,7 @@ require contains {
 } if {
 	input.resource.labels.pci == "true"
 	input.action.effect == "write"
-	not members.switch
+	members.changes
 	not members.open
 	not break_glass.active
 }
@@ -29,23 +29,4 @@ allow contains {"rule": "payments_support_restarts"} if {
 	input.action.name == "restart"
 	members.open
 	"payments-support" in input.subject.groups
-}
-
-# Services with hours in data.json (none in the starter pack) change only inside them, local time.
-deny contains {"code": "outside_hours", "msg": msg} if {
-	hours := data.hours[input.resource.service]
-	input.action.effect != "read"
-	not members.switch
-	not members.open
-	not break_glass.active
-	not inside(hours)
-	msg := sprintf("%s changes only in its hours, %s. Ask again then.", [input.resource.service, hours.text])
-}
-
-# `not inside` is true for anything unclear: another zone, a typo in data.json.
-inside(hours) if {
-	now := input.now.local[hours.zone]
-	now.weekday in hours.weekdays
-	now.minute_of_day >= hours.from_minute
-	now.minute_of_day < hours.to_minute
 }

@@ -1,7 +1,6 @@
 # The example rules of two teams.
 package gateway_test.teams
 
-import data.gateway.decision
 import data.gateway_test.fixtures
 
 card_data := {"resource": {"service": "ledger", "owners": ["owners:ledger"], "labels": {"pci": "true"}}}
@@ -26,38 +25,6 @@ test_payments_support_restarts_in_staging_only if {
 	fixtures.denied(fixtures.ask(support), "role_missing")
 }
 
-hours := {"api-service": {
-	"zone": "Europe/London",
-	"weekdays": ["mon", "tue"],
-	"from_minute": 540,
-	"to_minute": 990,
-	"text": "Monday and Tuesday 9:00 to 16:30 London",
-}}
-
-at(local) := asked_at(local, {})
-
-asked_at(local, change) := result if {
-	result := decision.result with input as object.union(object.union(fixtures.base, change), {"now": {"local": local}})
-		with data.roles as fixtures.roles
-		with data.hours as hours
-}
-
-london(weekday, minute) := {"Europe/London": {"date": "2025-11-24", "weekday": weekday, "minute_of_day": minute}}
-
-test_hours_are_kept_in_local_time if {
-	at(london("mon", 540)).effect == "pending"
-	at(london("mon", 989)).effect == "pending"
-	fixtures.denied(at(london("mon", 539)), "outside_hours")
-	fixtures.denied(at(london("mon", 990)), "outside_hours")
-	fixtures.denied(at(london("sun", 600)), "outside_hours")
-}
-
-test_hours_that_cannot_be_told_are_outside if {
-	r := decision.result with input as fixtures.base
-		with data.hours as {"api-service": {"zone": "Mars/Base", "weekdays": ["mon"], "from_minute": 0, "to_minute": 1440, "text": "x"}}
-	fixtures.denied(r, "outside_hours")
-}
-
 web := {
 	"subject": {"groups": ["members", "developers", "team:web"]},
 	"resource": {"service": "web-shop", "team": "team:web", "owners": ["owners:web-shop"], "env": "staging"},
@@ -71,6 +38,47 @@ test_web_scales_to_twenty_at_most if {
 	fixtures.denied(scaled({"replicas": "two"}), "too_many_replicas")
 	fixtures.denied(scaled({"replicas": true}), "too_many_replicas")
 	fixtures.denied(scaled({"count": 2}), "too_many_replicas")
+	fixtures.arguments(scaled({"replicas": 21})) == {"too_many_replicas": "replicas"}
+}
+
+# ---- a rule in the place of an owner (A18) --------------------------------------------------
+
+small(args, commands) := fixtures.ask_under(
+	{"auto_approval": {"commands": commands}},
+	object.union(web, {"action": {"name": "scale", "args": args}, "resource": {"env": "production"}}),
+)
+
+test_a18_a_small_step_waits_for_the_owner_unless_security_said_otherwise if {
+	r := small({"replicas": 5}, [])
+	r.effect == "pending"
+	r.auto == []
+	r.unmet == ["owner"]
+}
+
+test_a18_a_named_rule_approves_where_security_lets_it if {
+	r := small({"replicas": 5}, ["scale"])
+	r.effect == "allow"
+	r.auto == [{"rule": "web_small_scale", "requirement": "owner"}]
+	r.require[0].auto == true
+	r.unmet == []
+	contains(fixtures.messages(r), "approved by policy:web_small_scale")
+}
+
+test_a18_it_approves_small_steps_only if {
+	every args in [{"replicas": 6}, {"replicas": "5"}, {}] {
+		small(args, ["scale"]).effect != "allow"
+		small(args, ["scale"]).auto == []
+	}
+}
+
+test_a18_one_no_ends_it_all_the_same if {
+	r := fixtures.ask_under({"auto_approval": {"commands": ["scale"]}}, object.union(web, {
+		"action": {"name": "scale", "args": {"replicas": 2}},
+		"resource": {"env": "production"},
+		"approvals": [fixtures.no(fixtures.carol)],
+	}))
+	fixtures.denied(r, "rejected")
+	r.auto == []
 }
 
 test_card_data_asks_security_for_changes_only if {
@@ -88,17 +96,9 @@ broken_glass := {
 
 test_a_broken_glass_passes_the_teams_rules if {
 	fixtures.ask(object.union(card_data, broken_glass)).effect == "allow"
-	asked_at(london("sun", 600), broken_glass).effect == "allow"
 }
 
 test_support_does_nothing_else if {
 	r := fixtures.ask(object.union(support, {"action": {"name": "deploy"}, "resource": {"env": "staging"}}))
 	fixtures.denied(r, "role_missing")
-}
-
-test_hours_are_for_changes_where_it_matters if {
-	asked_at(london("sun", 600), {"action": {"effect": "read"}}).effect == "allow"
-	asked_at(london("sun", 600), {"resource": {"env": "staging"}}).effect == "allow"
-	security := {"subject": {"groups": ["members", "security"]}, "action": {"name": "freeze"}}
-	asked_at(london("sun", 600), security).effect == "allow"
 }

@@ -31,6 +31,15 @@ from opsgate.contracts.jobs import (
     ReportAnswer,
     WakeUp,
 )
+from opsgate.contracts.people import (
+    CloseReview,
+    Delegation,
+    LinkedAccount,
+    MadeToken,
+    NewDelegation,
+    NewToken,
+    Review,
+)
 from opsgate.contracts.policy import PolicyInput
 from opsgate.contracts.problems import Problem
 
@@ -43,14 +52,21 @@ SHAPES: dict[str, type[Contract]] = {
     "cast_vote": CastVote,
     "claim_answer": ClaimAnswer,
     "claim_job": ClaimJob,
+    "close_review": CloseReview,
     "feed_event": FeedEvent,
     "invocation_view": InvocationView,
     "job_progress": JobProgress,
     "job_report": JobReport,
+    "made_token": MadeToken,
+    "new_delegation": NewDelegation,
+    "new_token": NewToken,
     "page_of_audit_records": Page[AuditRecord],
     "page_of_commands": Page[CommandView],
+    "page_of_delegations": Page[Delegation],
     "page_of_invocations": Page[InvocationView],
+    "page_of_linked_accounts": Page[LinkedAccount],
     "page_of_log_lines": Page[LogLine],
+    "page_of_reviews": Page[Review],
     "policy_answer": PolicyAnswer,
     "policy_input": PolicyInput,
     "problem": Problem,

@@ -142,3 +142,8 @@ def refused(response: httpx2.Response, status: int, code: Code) -> Problem:
     problem = Problem.model_validate_json(response.content)
     assert (response.status_code, problem.status, problem.code) == (status, status, code), response.text
     return problem
+
+
+def shown(view: InvocationView) -> str:
+    """An Invocation as one types it in a vote: its id, and the first digits of the hash on the card."""
+    return f"{view.id} {view.binding_hash.removeprefix('sha256:')[:8]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from opsgate.contracts.invocations import State
-from tests.stories.room import Room
+from tests.stories.room import Room, shown
 
 
 def test_a_staging_deploy_runs_at_once_and_the_fleet_really_runs_the_new_version(room: Room) -> None:
@@ -29,7 +29,7 @@ def test_a_production_deploy_waits_is_approved_by_an_owner_runs_and_ends_in_one_
     assert waiting.state is State.PENDING
     assert waiting.visibility == "channel"
     assert "Waits for 1 approval from owners:api-service, until " in waiting.card.text
-    assert f"approve {waiting.id}" in waiting.card.text
+    assert f"approve {shown(waiting)}" in waiting.card.text
     assert any("needs the approval of 1 person from owners:api-service" in b for b in waiting.card.bullets)
     assert {b.action for b in waiting.card.buttons} == {"approve", "reject", "cancel"}
     assert waiting.expires_at is not None
@@ -39,16 +39,16 @@ def test_a_production_deploy_waits_is_approved_by_an_owner_runs_and_ends_in_one_
     assert facts["Reason"] == "new checkout"
     assert facts["Needs (owner)"] == "0 of 1 from owners:api-service"
 
-    own = room.say("alice", f"approve {waiting.id}")
+    own = room.say("alice", f"approve {shown(waiting)}")
     assert own.kind == "refusal"
     assert own.private
     assert own.card.text.startswith("You asked for this yourself, so you cannot approve it.")
-    outsider = room.say("dave", f"approve {waiting.id}")
+    outsider = room.say("dave", f"approve {shown(waiting)}")
     assert outsider.kind == "refusal"
     assert "takes somebody of owners:api-service" in outsider.card.text
     assert room.see("alice", waiting.id).state is State.PENDING
 
-    approved = room.say("bob", f"approve {waiting.id} looks good")
+    approved = room.say("bob", f"approve {shown(waiting)} looks good")
     assert approved.kind == "invocation"
     assert not approved.private
     done = room.until("alice", waiting.id, State.SUCCEEDED)
@@ -68,12 +68,12 @@ def test_a_production_deploy_waits_is_approved_by_an_owner_runs_and_ends_in_one_
 def test_one_rejection_ends_it_and_nothing_runs(room: Room) -> None:
     """Bob says no, with a reason that everybody sees; a later yes changes nothing."""
     waiting = room.ask("alice", "deploy production api-service --version 1.4.1")
-    rejected = room.say("bob", f"reject {waiting.id} not on a Friday")
+    rejected = room.say("bob", f"reject {shown(waiting)} not on a Friday")
     assert rejected.invocation is not None
     assert rejected.invocation.state is State.DENIED
     assert rejected.invocation.visibility == "channel"
     assert "Bob rejected: not on a Friday" in rejected.card.bullets
-    again = room.say("bob", f"approve {waiting.id}")
+    again = room.say("bob", f"approve {shown(waiting)}")
     assert again.kind == "refusal"
     assert "There is nothing to decide any more" in again.card.text
     assert room.effects(waiting.id) == 0
@@ -87,16 +87,16 @@ def test_a_destroy_needs_an_owner_and_security_and_they_are_two_people(room: Roo
         "Needs (destroy_owner)": "0 of 1 from owners:api-service",
         "Needs (destroy_security)": "0 of 1 from security",
     }
-    half = room.say("bob", f"approve {waiting.id}")
+    half = room.say("bob", f"approve {shown(waiting)}")
     assert half.invocation is not None
     assert half.invocation.state is State.PENDING
     assert "Waits for 1 approval from security" in half.card.text
     assert room.effects(waiting.id) == 0
-    twice = room.say("bob", f"approve {waiting.id}")
+    twice = room.say("bob", f"approve {shown(waiting)}")
     assert twice.invocation is not None
     assert twice.invocation.state is State.PENDING, "one person fills one place, however often they click"
     assert len(twice.invocation.votes) == 1
-    room.say("carol", f"approve {waiting.id}")
+    room.say("carol", f"approve {shown(waiting)}")
     done = room.until("alice", waiting.id, State.SUCCEEDED)
     assert "Asked by Alice, approved by Bob and Carol." in done.card.text
     assert room.effects(waiting.id) == 1
@@ -105,8 +105,8 @@ def test_a_destroy_needs_an_owner_and_security_and_they_are_two_people(room: Roo
 def test_somebody_who_has_approved_may_change_their_mind_until_it_is_decided(room: Room) -> None:
     """Bob's yes is followed by his no, before Carol spoke: it ends as rejected."""
     waiting = room.ask("alice", "migrate production api-service --version 1.4.0")
-    room.say("bob", f"approve {waiting.id}")
-    changed = room.say("bob", f"reject {waiting.id} I looked again")
+    room.say("bob", f"approve {shown(waiting)}")
+    changed = room.say("bob", f"reject {shown(waiting)} I looked again")
     assert changed.invocation is not None
     assert changed.invocation.state is State.DENIED
     assert [(v.by.name, v.verdict) for v in changed.invocation.votes] == [("Bob", "reject")]

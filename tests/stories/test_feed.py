@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opsgate.client import Client
 from opsgate.contracts.events import FeedEvent
 from opsgate.contracts.invocations import InvocationView, State
-from tests.stories.room import CHANNEL, FINAL, Room
+from tests.stories.room import CHANNEL, FINAL, Room, shown
 
 if TYPE_CHECKING:
     from tests.rig.stages import ProductionStage, Stage
@@ -47,7 +47,7 @@ async def test_progress_is_seen_as_rising_versions_of_one_invocation(room: Room)
     """One message is edited in place: waiting, starting, running with progress, done; never a second message."""
     waiting = await asyncio.to_thread(room.ask, "alice", "restart production api-service")
     watching = asyncio.create_task(_follow(room.stage, "carol", after=0, invocation=waiting.id))
-    await asyncio.to_thread(room.say, "bob", f"approve {waiting.id}")
+    await asyncio.to_thread(room.say, "bob", f"approve {shown(waiting)}")
     events = await watching
     seen = [e.invocation for e in events if e.invocation]
     assert {v.id for v in seen} == {waiting.id}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opsgate.contracts.invocations import State
-from tests.stories.room import Room
+from tests.stories.room import Room, shown
 
 
 def test_who_asked_cancels_before_anybody_approved_and_nothing_runs(room: Room) -> None:
@@ -13,7 +13,7 @@ def test_who_asked_cancels_before_anybody_approved_and_nothing_runs(room: Room) 
     assert stopped.invocation is not None
     assert stopped.invocation.state is State.CANCELLED
     assert stopped.card.text == "Cancelled by Alice. Nothing was run."
-    assert room.say("bob", f"approve {waiting.id}").kind == "refusal"
+    assert room.say("bob", f"approve {shown(waiting)}").kind == "refusal"
     assert room.effects(waiting.id) == 0
 
 
@@ -76,7 +76,7 @@ def test_a_freeze_also_stops_what_was_asked_before_it(room: Room) -> None:
     waiting = room.ask("alice", "deploy production api-service --version 1.4.2")
     room.say("carol", "freeze production api-service --reason incident")
     try:
-        voted = room.say("bob", f"approve {waiting.id}")
+        voted = room.say("bob", f"approve {shown(waiting)}")
         assert voted.invocation is not None
         assert voted.invocation.state is State.DENIED
         assert [r.code for r in voted.invocation.decision.reasons] == ["frozen"]

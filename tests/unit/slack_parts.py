@@ -85,6 +85,8 @@ def invocation(
         args={},
         target=Target(service="api-service", environment="production"),
         reason="",
+        ticket="",
+        break_glass="",
         requested_by=Person(id="alice", name="Alice", kind=PrincipalKind.HUMAN),
         platform=platform,
         context=ChatContext(channel=channel, channel_kind="public", thread=thread),

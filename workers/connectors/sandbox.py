@@ -48,6 +48,13 @@ class LogsInput(Target):
 Asked = TypeVar("Asked", bound=Target)
 
 
+class PageInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    group: str = Field(min_length=1, max_length=200)
+    text: str = Field(min_length=1, max_length=500)
+
+
 class Rollout(Operation[Asked]):
     """Everything the fleet does as a rollout. The handle: the rollout's id, and how many of its steps were told."""
 
@@ -183,6 +190,31 @@ class Logs(Reading[LogsInput]):
         return Succeeded(f"{count} of {input.service} in {input.environment}.", {"output": lines[-20:]})
 
 
+class Page(Operation[PageInput]):
+    """Somebody's pager rings. The fleet rings once for a correlation id, however often it is asked."""
+
+    name = "sandbox.page"
+    summary = "Page a group of people"
+    idempotent = True
+    input = PageInput
+
+    def __init__(self, fleet: Outside) -> None:
+        self._fleet = fleet
+
+    def probe(self, run: Run, input: PageInput) -> Handle | None:
+        return None  # asking again finds the first
+
+    def start(self, run: Run, input: PageInput) -> Handle:
+        self._fleet.post("/v1/pages", json={"correlation_id": run.correlation_id, **input.model_dump()})
+        return {}
+
+    def follow(self, run: Run, input: PageInput, handle: Handle) -> Result:
+        return Succeeded(f"{input.group} was paged.")
+
+    def cancel(self, run: Run, input: PageInput, handle: Handle) -> Result:
+        return self.follow(run, input, handle)
+
+
 class SandboxConnector(Connector):
     """Set OPSGATE_SANDBOX_URL."""
 
@@ -204,6 +236,7 @@ class SandboxConnector(Connector):
             Scale(fleet),
             Migrate(fleet),
             Logs(fleet),
+            Page(fleet),
         )
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from gateway.domain.audit_chain import Entry, Head, link
 from gateway.domain.errors import Conflict, Refused, Unavailable
 from gateway.domain.invocation import Invocation
-from gateway.domain.ports import Sink
+from gateway.domain.ports import Notice, Sink
 from gateway.infra.store.tables import audit, events
 from gateway.infra.store.tables import lines as lines_table
 from opsgate.contracts.audit import AuditRecord
@@ -53,7 +53,11 @@ class Batch:
 
     def event(self, inv: Invocation, kind: str, at_ns: int, first: int = 0, last: int = 0) -> None:
         row = {"at_ns": at_ns, "type": kind, "invocation_id": inv.id, "first_line": first, "last_line": last}
-        self.events.append(row)
+        self.events.append({**row, "channel": "", "notice": ""})
+
+    def notice(self, said: Notice, at_ns: int) -> None:
+        row = {"at_ns": at_ns, "type": "notice", "invocation_id": "", "first_line": 0, "last_line": 0}
+        self.events.append({**row, "channel": said.channel, "notice": said.text})
 
     def mark(self) -> tuple[Head, int, int, int]:
         return self.head, len(self.records), len(self.events), len(self.lines)

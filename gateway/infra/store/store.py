@@ -14,13 +14,16 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from gateway.domain.errors import Conflict, KeyTaken, LockHeld, Refused, Unavailable
 from gateway.domain.invocation import NS, Invocation
 from gateway.domain.lifecycle import FINAL
-from gateway.domain.ports import Change, EventRow, LogRow, Once, Query, Sink, Wake
+from gateway.domain.people import Code as OneTimeCode
+from gateway.domain.people import Credential, People, Review
+from gateway.domain.ports import Change, EventRow, FactRow, LogRow, Once, Query, Sink, Wake
+from gateway.infra.store import people
 from gateway.infra.store import tables as t
 from gateway.infra.store.committer import NOT_STORABLE, STORE_GONE, Batch, Committer, prepare_sqlite
+from gateway.infra.store.questions import events, facts, same
 from opsgate.contracts.audit import AuditRecord
 from opsgate.contracts.invocations import State
 from opsgate.contracts.jobs import OperationOffer
-from opsgate.contracts.policy import Freeze, Recent
 from opsgate.contracts.problems import Code
 
 T = TypeVar("T")
@@ -54,10 +57,11 @@ class SqlStore:
             self._take_key(connection, change.once, at_ns)
         if inv:
             self._write_invocation(connection, inv, change.expected)
-            if change.take_lock and inv.lock:
-                self._take_lock(connection, inv, at_ns)
-            if change.free_lock and inv.lock:
-                connection.execute(delete(t.locks).where(t.locks.c.name == inv.lock, t.locks.c.invocation_id == inv.id))
+            for name in change.take:
+                self._take_lock(connection, name, inv.id, at_ns)
+            if change.free:
+                mine = and_(t.locks.c.name.in_(change.free), t.locks.c.invocation_id == inv.id)
+                connection.execute(delete(t.locks).where(mine))
             if change.wake_ns is not None:
                 row = {"job": inv.id, "binding_hash": inv.binding_hash, "traceparent": inv.traceparent}
                 connection.execute(insert(t.outbox), {**row, "due_ns": change.wake_ns})
@@ -77,8 +81,14 @@ class SqlStore:
             connection.execute(write.on_conflict_do_update(index_elements=["scope"], set_=row))
         if change.lift is not None:
             connection.execute(delete(t.freezes).where(t.freezes.c.scope == change.lift))
+        for given in change.people:
+            people.write(connection, self._insert, given)
+        if change.notice:
+            batch.notice(change.notice, at_ns)
         for entry in change.entries:
             batch.record(entry)
+        if change.also:
+            self._apply(batch, change.also)
 
     def _write_invocation(self, connection: Connection, inv: Invocation, expected: int | None) -> None:
         row = _invocation_row(inv)
@@ -93,12 +103,12 @@ class SqlStore:
         if not self._is_new(connection, t.once, {**once.__dict__, "at_ns": at_ns}):
             raise KeyTaken(once.key)
 
-    def _take_lock(self, connection: Connection, inv: Invocation, at_ns: int) -> None:
-        if self._is_new(connection, t.locks, {"name": inv.lock, "invocation_id": inv.id, "since_ns": at_ns}):
+    def _take_lock(self, connection: Connection, name: str, invocation_id: str, at_ns: int) -> None:
+        if self._is_new(connection, t.locks, {"name": name, "invocation_id": invocation_id, "since_ns": at_ns}):
             return
-        holder = connection.scalar(select(t.locks.c.invocation_id).where(t.locks.c.name == inv.lock))
-        if holder != inv.id:
-            raise LockHeld(str(holder))
+        holder = connection.scalar(select(t.locks.c.invocation_id).where(t.locks.c.name == name))
+        if holder != invocation_id:
+            raise LockHeld(name, str(holder))
 
     def _is_new(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
         """Writes the row unless its key is there already; says whether it did. A rowcount is not known for inserts."""
@@ -194,26 +204,31 @@ class SqlStore:
         rows = await self._read(lambda connection: connection.execute(pick).mappings().all())
         return [AuditRecord(**{**r, "at_ns": str(r["at_ns"]), "body": json.loads(r["body"])}) for r in rows]
 
-    async def facts(self, about: Invocation, now_ns: int) -> tuple[tuple[Freeze, ...], Recent]:
+    async def facts(self, about: Sequence[Invocation], now_ns: int) -> list[FactRow]:
+        return await self._read(lambda connection: facts(connection, about, now_ns))
+
+    async def waiting(self, limit: int) -> list[Invocation]:
         c = t.invocations.c
-        scopes = {"*", about.environment, f"{about.environment}/{about.service}"} - {"", "/"}
-        frozen = select(t.freezes).where(
-            t.freezes.c.scope.in_(scopes), or_(t.freezes.c.until_ns == 0, t.freezes.c.until_ns > now_ns)
-        )
-        hour = select(func.count()).where(c.asked_by == about.asked_by, c.created_ns > now_ns - 3600 * NS)
-        same = [c.service == about.service, c.environment == about.environment]
-        day = select(func.count()).where(*same, c.command == about.command, c.created_ns > now_ns - 86_400 * NS)
-        busy = select(func.count()).where(*same, c.created_ns > now_ns - 86_400 * NS, c.state == State.RUNNING)
+        pick = select(c.doc).where(c.state == State.PENDING).order_by(c.created_ns).limit(limit)
+        rows = await self._read(lambda connection: connection.scalars(pick).all())
+        return [Invocation.model_validate_json(doc) for doc in rows]
 
-        def ask(connection: Connection) -> tuple[tuple[Freeze, ...], Recent]:
-            rows = connection.execute(frozen).mappings().all()
-            counts = connection.execute(
-                select(hour.scalar_subquery(), day.scalar_subquery(), busy.scalar_subquery())
-            ).one()
-            recent = Recent(by_subject_1h=counts[0], same_command_24h=counts[1], running_on_resource=counts[2])
-            return tuple(Freeze(**r) for r in rows), recent
+    # ---- people -----------------------------------------------------------------------------------------------
 
-        return await self._read(ask)
+    async def people(self) -> People:
+        return await self._read(people.snapshot)
+
+    async def credential(self, digest: str) -> Credential | None:
+        return await self._read(lambda connection: people.credential(connection, digest))
+
+    async def credentials(self, accounts: Sequence[str]) -> list[Credential]:
+        return await self._read(lambda connection: people.credentials(connection, accounts))
+
+    async def code(self, digest: str) -> OneTimeCode | None:
+        return await self._read(lambda connection: people.code(connection, digest))
+
+    async def reviews(self, open_only: bool, limit: int) -> list[Review]:
+        return await self._read(lambda connection: people.reviews(connection, open_only, limit))
 
     async def overdue(self, now_ns: int, limit: int) -> list[Invocation]:
         c = t.invocations.c
@@ -229,23 +244,7 @@ class SqlStore:
         return await self._read(lambda c: c.scalar(select(func.max(t.events.c.id)))) or 0
 
     async def events(self, after: int, limit: int) -> list[EventRow]:
-        e, inv, li = t.events.c, t.invocations.c, t.lines.c
-        pick = select(t.events, inv.doc).join(t.invocations, inv.id == e.invocation_id)
-        pick = pick.where(e.id > after).order_by(e.id).limit(limit)
-
-        def ask(connection: Connection) -> list[EventRow]:
-            found = []
-            for r in connection.execute(pick).all():
-                added: tuple[LogRow, ...] = ()
-                if r.type == "log":
-                    span = select(li.seq, li.at_ns, li.text).where(
-                        li.invocation_id == r.invocation_id, li.seq.between(r.first_line, r.last_line)
-                    )
-                    added = tuple(LogRow(x.seq, x.at_ns, x.text) for x in connection.execute(span.order_by(li.seq)))
-                found.append(EventRow(r.id, r.at_ns, r.type, Invocation.model_validate_json(r.doc), added))
-            return found
-
-        return await self._read(ask)
+        return await self._read(lambda connection: events(connection, after, limit))
 
 
 def make_engine(url: str) -> Engine:
@@ -272,7 +271,8 @@ def look_ns(inv: Invocation) -> int | None:
         return inv.expires_ns
     if inv.state is State.QUEUED:
         step = 3 * NS if not inv.job.waiting_for_worker else QUEUED_LOOK_NS
-        return max(inv.job.due_ns, inv.updated_ns) + step
+        look = max(inv.job.due_ns, inv.updated_ns) + step
+        return min(look, inv.job.start_by_ns) if inv.job.start_by_ns else look
     return inv.job.lease_until_ns or inv.job.due_ns + QUEUED_LOOK_NS
 
 
@@ -287,6 +287,8 @@ def _invocation_row(inv: Invocation) -> dict[str, Any]:
         "channel": inv.context.channel,
         "asked_by": inv.asked_by,
         "private": inv.private,
+        "same": same(inv),
+        "rejected_ns": inv.updated_ns if any(v.verdict == "reject" for v in inv.votes) else 0,
         "created_ns": inv.created_ns,
         "look_ns": look_ns(inv),
         "doc": inv.model_dump_json(by_alias=True),

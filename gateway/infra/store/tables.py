@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 metadata = MetaData()
 # SQLite counts up by itself only in a column of type INTEGER.
@@ -20,6 +20,9 @@ invocations = Table(
     Column("channel", Text, nullable=False),
     Column("asked_by", Text, nullable=False),
     Column("private", Boolean, nullable=False),
+    # The command with its arguments, whatever reason or ticket was given: asking the same again is seen by it.
+    Column("same", Text, nullable=False, server_default=""),
+    Column("rejected_ns", BigInteger, nullable=False, server_default="0"),
     Column("created_ns", BigInteger, nullable=False),
     # When the reconciler must look at it: expiry, dead lease or deadline; null when it is final.
     Column("look_ns", BigInteger),
@@ -29,6 +32,7 @@ invocations = Table(
     Index("invocations_asked_by", "asked_by", "created_ns"),
     Index("invocations_target", "service", "environment", "created_ns"),
     Index("invocations_channel", "channel", "created_ns"),
+    Index("invocations_state", "state", "created_ns"),
 )
 
 audit = Table(
@@ -80,6 +84,8 @@ events = Table(
     Column("invocation_id", Text, nullable=False),
     Column("first_line", Integer, nullable=False),
     Column("last_line", Integer, nullable=False),
+    Column("channel", Text, nullable=False, server_default=""),
+    Column("notice", Text, nullable=False, server_default=""),
 )
 
 lines = Table(
@@ -127,3 +133,100 @@ offers = Table(
     Column("seen_ns", BigInteger, nullable=False),
     Column("doc", Text, nullable=False),
 )
+
+# ---- people ---------------------------------------------------------------------------------------------------------
+
+links = Table(
+    "links",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+)
+
+known = Table(
+    "known",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("person", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("groups", Text, nullable=False),
+    Column("seen_ns", BigInteger, nullable=False),
+    Column("stale_ns", BigInteger, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("account", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("assurance", Text, nullable=False),
+    Column("mfa_at_ns", BigInteger, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("used_ns", BigInteger, nullable=False),
+    Column("idle_ns", BigInteger, nullable=False),
+    Column("expires_ns", BigInteger, nullable=False),
+    Column("revoked_ns", BigInteger, nullable=False),
+    Index("credentials_account", "account"),
+    Index("credentials_owner", "owner"),
+)
+
+codes = Table(
+    "codes",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("expires_ns", BigInteger, nullable=False),
+    Column("used_ns", BigInteger, nullable=False),
+    Index("codes_expires", "expires_ns"),
+)
+
+delegations = Table(
+    "delegations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("giver", Text, nullable=False),
+    Column("taker", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("ended_ns", BigInteger, nullable=False),
+)
+
+_OPEN = text("closed_ns = 0")
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("invocation_id", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("groups", Text, nullable=False),
+    Column("opened_ns", BigInteger, nullable=False),
+    Column("due_ns", BigInteger, nullable=False),
+    Column("closed_ns", BigInteger, nullable=False),
+    Column("closed_by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    # Two at the same moment: the second finds the first, and the policy is asked again.
+    Index(
+        "reviews_open",
+        "person",
+        unique=True,
+        sqlite_where=_OPEN,
+        postgresql_where=_OPEN,
+    ),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""How often something that is held in memory changed; `people` is one row."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.arguments import Asked, bind, parse
+from gateway.domain.arguments import Asked, Options, bind, parse
 from gateway.domain.catalog import Catalog, Command, Param, TargetSpec
 from gateway.domain.directory import Directory
 from gateway.domain.errors import Mistake
@@ -95,7 +95,7 @@ def test_control_characters_are_refused(char: str) -> None:
 @pytest.mark.parametrize("text", ["; rm -rf /", "a|b", "$(id)", "`id`", "&& true", "-rf", "--server=https://x", "‑n x"])
 def test_t16_t17_hostile_values_stay_one_plain_value(text: str) -> None:
     """Quoted text is data: never an option, never two words."""
-    asked = bind(EVERY_TYPE, {"environment": "staging", "service": "api-service", "text": text}, "", DIRECTORY)
+    asked = bind(EVERY_TYPE, {"environment": "staging", "service": "api-service", "text": text}, Options(), DIRECTORY)
     again = parse(asked.text, ONE, DIRECTORY)
     assert again == asked
     assert again.args["text"] == normalize(text)
@@ -128,7 +128,7 @@ values = {
 def test_the_canonical_form_parses_to_itself(given_values: dict[str, object], reason: str) -> None:
     """Whatever was asked, its text means exactly the same again."""
     try:
-        asked = bind(EVERY_TYPE, given_values, reason, DIRECTORY)
+        asked = bind(EVERY_TYPE, given_values, Options(reason), DIRECTORY)
     except Mistake:
         return  # nothing but blanks, for example
     assert parse(asked.text, ONE, DIRECTORY) == asked

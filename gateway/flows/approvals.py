@@ -1,0 +1,26 @@
+"""What waits for whom: lists for the approvals page and for chat. Who is eligible is told by groups, as on the card."""
+
+from __future__ import annotations
+
+from gateway.domain.directory import Asker
+from gateway.domain.invocation import Invocation
+from gateway.flows.gate import Gate
+from gateway.flows.voters import groups_of, one_with_asker
+
+LOOKED_AT = 1_000
+
+
+async def waiting_for(gate: Gate, who: Asker) -> list[Invocation]:
+    """Oldest first: what this person, or somebody who delegated to them, is asked to agree to and did not vote on."""
+    givers = gate.directory.givers(who.id, gate.clock.now_ns())
+    as_whom = (who.id, *givers)
+    found = []
+    for inv in await gate.store.waiting(LOOKED_AT):
+        apart = one_with_asker(gate, inv)
+        voted = any(v.by == who.id for v in inv.votes)
+        open_groups = {g for s in inv.decision.requirements if not s.met for g in s.requirement.groups}
+        if who.id in apart or voted:
+            continue
+        if any(open_groups & groups_of(gate, person) for person in as_whom if person not in apart):
+            found.append(inv)
+    return found

@@ -1,0 +1,44 @@
+"""After the glass was broken: somebody else looks at it and closes it. Until then its person cannot break it again."""
+
+from __future__ import annotations
+
+from gateway.domain.audit_chain import Entry
+from gateway.domain.directory import Asker
+from gateway.domain.errors import Conflict, Refused, not_found
+from gateway.domain.people import CloseReview, Review
+from gateway.domain.ports import Change, Once
+from gateway.flows.gate import Gate
+from gateway.flows.voters import NEVER, groups_of
+from opsgate.contracts.base import PrincipalKind
+from opsgate.contracts.problems import Code
+
+LISTED = 200
+
+
+async def reviews(gate: Gate, open_only: bool = False) -> list[Review]:
+    """Newest first."""
+    return await gate.store.reviews(open_only, LISTED)
+
+
+async def close(gate: Gate, review_id: str, note: str, who: Asker, once: Once | None = None) -> Review:
+    """The review, closed. Raises Refused for the wrong person, Unavailable."""
+    found = next((r for r in await reviews(gate) if r.id == review_id), None)
+    if found is None:
+        raise not_found(f"review `{review_id[:40]}`")
+    needed = " or ".join(found.groups)
+    if who.method == "api_token" or who.principal.kind is not PrincipalKind.HUMAN:
+        raise Refused(Code.FORBIDDEN, 403, NEVER)
+    if who.id == found.person:
+        raise Refused(Code.FORBIDDEN, 403, f"You broke the glass yourself; somebody else of {needed} looks at it.")
+    if not groups_of(gate, who.id) & set(found.groups):
+        raise Refused(Code.FORBIDDEN, 403, f"Only somebody of {needed} closes this review.")
+    if len(note.strip()) < 10:
+        raise Refused(Code.BAD_INPUT, 422, "Say in a sentence what you found; it goes into the record.")
+    now_ns = gate.clock.now_ns()
+    body: dict[str, object] = {"review": found.id, "person": found.person, "note": note}
+    entry = Entry("review.closed", found.invocation_id, who.id, now_ns, body)
+    try:
+        await gate.store.apply(Change((entry,), people=(CloseReview(found.id, who.id, note, now_ns),), once=once))
+    except Conflict:
+        raise Refused(Code.NOT_POSSIBLE_NOW, 409, "Somebody closed this review already.") from None
+    return next(r for r in await reviews(gate) if r.id == review_id)
