@@ -156,6 +156,7 @@ class Embedded:
             policy_status_file=self.opa.status_file,
             commands_dir=self.layout.commands,
             directory_file=self.layout.directory,
+            tickets_file=ROOT / "examples" / "acme" / "tickets.yaml",
             signing_key_file=None,
             worker_token=SecretStr(self.worker_token()),
             audit_log=str(data / "audit.jsonl"),

@@ -8,16 +8,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from gateway.domain.catalog import Catalog
 from gateway.domain.directory import Directory
 from gateway.domain.errors import GateError, Unavailable
+from gateway.domain.identity import IdentityProvider
 from gateway.flows import own, reconcile, relay, remind
 from gateway.flows.feed import FeedHub
 from gateway.flows.gate import WORKER_FRESH_NS, Gate
+from gateway.flows.terminals import Polls
 from gateway.infra import jwt, redis
 from gateway.infra.broker import CeleryDispatcher
 from gateway.infra.files import Watched
@@ -27,6 +29,12 @@ from gateway.infra.store.store import SqlStore
 from gateway.infra.telemetry import Telemetry
 
 log = structlog.get_logger("opsgate.gateway")
+
+
+class Door(Protocol):
+    """What must be closed at the end beside the parts the house knows by name."""
+
+    async def close(self) -> None: ...
 
 
 @dataclass
@@ -48,6 +56,9 @@ class House:
     dispatcher: CeleryDispatcher
     worker_token: bytes
     policy_status_file: Path | None
+    provider: IdentityProvider | None = None
+    doors: list[Door] = field(default_factory=list)
+    polls: Polls = field(default_factory=Polls)
     work: asyncio.Event = field(default_factory=asyncio.Event)
     _loops: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -61,6 +72,8 @@ class House:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.policy.close()
+        for door in self.doors:
+            await door.close()
         await self.bus.close()
         self.dispatcher.close()
         await asyncio.to_thread(self.store.close)

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import opsgate
-from gateway.api import invocations, problems, questions, system, workers
+from gateway.api import invocations, problems, questions, session, system, terminals, workers
 from gateway.api.limits import Limits
+from gateway.api.sign_in import sign_in_router
 from gateway.console.pages import console_router
+from gateway.console.small_pages import SmallPages
 from gateway.house import House
 from gateway.settings import Settings
 from gateway.wiring import build
@@ -42,7 +44,9 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     app.state.house = house
     app.state.running = set()
     problems.install(app)
-    for router in (invocations.router, questions.router, workers.router, system.router):
+    show = SmallPages().show
+    small = (sign_in_router(show), terminals.terminal_pages(show), terminals.router)
+    for router in (invocations.router, questions.router, session.router, *small, workers.router, system.router):
         app.include_router(router)
     if settings.profile == "embedded":
         app.include_router(system.dev_router)

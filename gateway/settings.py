@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,13 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _scheme(url: SecretStr) -> str:
@@ -24,7 +32,7 @@ _IN_PRODUCTION: dict[str, tuple[Callable[[Any], bool], str]] = {
     "broker_url": (lambda url: _scheme(url) in ("redis", "rediss", "amqp", "amqps"), "a broker URL"),
     "worker_token": (lambda token: len(token.get_secret_value()) >= 24, "24 characters or more"),
     "signing_key_file": (lambda path: path is not None, "a PEM file with an EC P-256 key"),
-    "token_issuers_file": (lambda path: path is not None, "a YAML file of token issuers"),
+    "token_issuers_file": (lambda path: path is not None, "a YAML file of token issuers, or OPSGATE_OIDC_ISSUER set,"),
 }
 """What production refuses to start without, by field."""
 
@@ -63,6 +71,15 @@ class Settings(BaseSettings):
     )
     tickets_file: Path | None = Field(default=None, description="change tickets and their states (YAML); see docs")
     signing_key_file: Path | None = Field(default=None, description="EC P-256 key (PEM) that signs job tickets")
+    oidc_issuer: str = Field(default="", description="the OpenID provider people sign in at; empty: nobody signs in")
+    oidc_client_id: str = Field(default="", description="what the provider knows this gateway as")
+    oidc_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="what the gateway proves itself with there"
+    )
+    oidc_scopes: str = Field(default="openid profile", description="what is asked of the provider, with `openid`")
+    oidc_groups_claim: str = Field(default="groups", description="the claim that lists somebody's groups")
+    oidc_mfa: str = Field(default="mfa", description="comma-separated acr and amr values that mean a second factor")
+    oidc_acr_values: str = Field(default="", description="what a step-up asks the provider for (acr_values)")
     token_issuers_file: Path | None = Field(default=None, description="whose tokens are accepted (YAML)")
     worker_token: SecretStr = Field(default=SecretStr(""), description="what workers authenticate with")
     slack_signing_secret: SecretStr = Field(default=SecretStr(""), description="verifies Slack's signed requests")
@@ -76,6 +93,8 @@ class Settings(BaseSettings):
     @classmethod
     def _fits_its_profile(cls, value: Any, info: ValidationInfo) -> Any:
         fits, what = _IN_PRODUCTION[str(info.field_name)]
+        if info.field_name == "token_issuers_file" and info.data.get("oidc_issuer"):
+            return value  # people come by signing in
         if info.data.get("profile") == "production" and not fits(value):
             raise ValueError(f"must be {what} in the production profile")
         return value
@@ -85,6 +104,35 @@ class Settings(BaseSettings):
     def _is_a_url(cls, value: str) -> str:
         if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
             raise ValueError("must be an http:// or https:// URL")
+        return value
+
+    @field_validator("oidc_issuer", "public_url")
+    @classmethod
+    def _is_encrypted(cls, value: str, info: ValidationInfo) -> str:
+        """Sign-in sends people and their cookies there."""
+        if not value and info.field_name == "oidc_issuer":
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an https:// URL without a query")
+        lenient = info.field_name == "public_url" and info.data.get("profile") != "production"
+        if parts.scheme == "http" and not (lenient or _is_loopback(parts.hostname)):
+            raise ValueError("must be an https:// URL (http:// only on this machine)")
+        return value
+
+    @field_validator("oidc_client_id", "oidc_client_secret")
+    @classmethod
+    def _is_known_there(cls, value: Any, info: ValidationInfo) -> Any:
+        text = value if isinstance(value, str) else value.get_secret_value()
+        if info.data.get("oidc_issuer") and not text:
+            raise ValueError("must be set together with OPSGATE_OIDC_ISSUER, as the provider gave it")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _asks_who(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must hold `openid`, such as: openid profile groups")
         return value
 
     @field_validator("zones")

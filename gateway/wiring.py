@@ -14,6 +14,8 @@ from gateway.house import House
 from gateway.infra import jwt, redis
 from gateway.infra.broker import CeleryDispatcher
 from gateway.infra.files import Watched, load_catalog, load_directory
+from gateway.infra.oidc.documents import Document
+from gateway.infra.oidc.provider import Client, OidcProvider
 from gateway.infra.opa import OpaPolicy
 from gateway.infra.sinks import make_sinks
 from gateway.infra.slack_evidence import SlackEvidence
@@ -61,11 +63,13 @@ def build(settings: Settings) -> House:
         folk=Folk(store, lambda: directory.value, clock),
         public_url=settings.public_url.rstrip("/"),
     )
+    provider, documents = _provider(settings), list[Document[Any]]()
+    gate.signs_in = provider is not None
     house = House(
         gate=gate,
         store=store,
         policy=policy,
-        tokens=jwt.JwtTokens(_issuers(settings, keys, embedded)),
+        tokens=jwt.JwtTokens(_issuers(settings, keys, embedded, documents)),
         keys=keys,
         evidence=SlackEvidence(settings.slack_signing_secret.get_secret_value()),
         feed=FeedHub(store, bus),
@@ -77,6 +81,8 @@ def build(settings: Settings) -> House:
         dispatcher=dispatcher,
         worker_token=settings.worker_token.get_secret_value().encode(),
         policy_status_file=settings.policy_status_file,
+        provider=provider,
+        doors=[*documents, *((provider,) if provider else ())],
     )
     _connect(house)
     return house
@@ -127,11 +133,37 @@ def _keys(settings: Settings, embedded: bool) -> jwt.KeyRing:
         raise CannotStart(f"The signing key cannot be used: {error}") from None
 
 
-def _issuers(settings: Settings, keys: jwt.KeyRing, embedded: bool) -> list[jwt.Issuer]:
+def _provider(settings: Settings) -> OidcProvider[dict[str, Any]] | None:
+    """The identity provider people sign in at, if there is one."""
+    if not settings.oidc_issuer:
+        return None
+    client = Client(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret.get_secret_value(),
+        redirect_uri=f"{settings.public_url.rstrip('/')}/login/callback",
+        scopes=settings.oidc_scopes,
+        groups_claim=settings.oidc_groups_claim,
+        mfa=frozenset(v.strip() for v in settings.oidc_mfa.split(",") if v.strip()),
+        acr_values=settings.oidc_acr_values,
+    )
+
+    async def verify(token: str, signed_by: Document[dict[str, Any]], nonce: str, since_s: int) -> dict[str, Any]:
+        wanted = jwt.IdTokenCheck(client.issuer, client.client_id, nonce, since_s)
+        return await jwt.verify_id_token(token, signed_by, wanted)
+
+    return OidcProvider(client, jwt.read_keys, verify)
+
+
+def _issuers(settings: Settings, keys: jwt.KeyRing, embedded: bool, documents: list[Document[Any]]) -> list[jwt.Issuer]:
+    def remote(url: str, read: Any) -> Document[Any]:
+        documents.append(Document(url, read))
+        return documents[-1]
+
     issuers = [keys.persona_issuer()] if embedded else []
     if settings.token_issuers_file:
         try:
-            issuers += jwt.load_issuers(settings.token_issuers_file)
+            issuers += jwt.load_issuers(settings.token_issuers_file, remote)
         except jwt.BadIssuers as error:
             raise CannotStart(str(error)) from None
     return issuers

@@ -195,6 +195,7 @@ confirmed if {
 }
 
 deny contains {"code": "ticket_not_approved", "msg": msg} if {
+	tickets
 	tracked
 	confirmed
 	not input.ticket.state in data.tickets.approved_states
@@ -211,6 +212,7 @@ tracked if {
 }
 
 deny contains {"code": "ticket_needed", "msg": msg} if {
+	tickets
 	is_null(input.ticket)
 	members.changes
 	not break_glass.active

@@ -105,7 +105,8 @@ destroying if {
 }
 
 # How well who agrees to a destroy must be known: where it matters, signed in just for this and not by a click in a chat.
-default proof := "oidc"
+# Without a good word in data.json it is the strongest.
+default proof := "oidc_mfa"
 
 proof := "verified" if {
 	open

@@ -103,11 +103,11 @@ test_a20_destroying_asks_for_a_sign_in_of_its_own_where_it_matters if {
 	contains(fixtures.messages(fixtures.ask(migrating)), "signed in again for it")
 }
 
-test_a_proof_that_is_none_is_the_page if {
+test_a_proof_that_is_none_is_the_strongest if {
 	every broken in [{"destroy": "asserted"}, {"destroy": "sms"}, {"destroy": 7}, null, {}] {
 		r := decision.result with input as object.union(fixtures.base, migrating)
 			with data.assurance as broken
-		{requirement.assurance | some requirement in r.require} == {"oidc"}
+		{requirement.assurance | some requirement in r.require} == {"oidc_mfa"}
 	}
 }
 

@@ -181,6 +181,7 @@ approval(vote) if {
 	texts(vote.approver.groups)
 	vote.approver.assurance in assurances
 	type_name(vote.approver.on_behalf_of) in {"string", "null"}
+	vote.approver.on_behalf_of != ""
 	is_string(vote.platform)
 	is_number(vote.at_ns)
 	is_number(vote.expires_ns)

@@ -157,6 +157,8 @@ test_a15_a_delegate_votes_with_the_givers_groups if {
 	fixtures.codes(fixtures.voted([fixtures.proxy("frank", "carol", ["security"])])) == {"approval_needed", "vote_not_eligible"}
 }
 
+test_a15_a_vote_for_nobody_is_no_vote if fixtures.denied(fixtures.voted([fixtures.proxy("frank", "", owner)]), "bad_input")
+
 test_a15_nobody_delegates_to_or_for_who_asks if {
 	useless(fixtures.proxy("alice", "bob", owner), "self_approval")
 	useless(fixtures.proxy("frank", "alice", owner), "self_approval")

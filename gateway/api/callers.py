@@ -1,6 +1,6 @@
 """Who calls and whether this call was answered before: what every route needs before its flow.
 
-Identity comes from the bearer token and the evidence only, never from another header.
+Identity comes from the bearer token, a browser's session and the evidence only, never from another header.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
+from gateway.api import browser
 from gateway.domain.binding import digest
 from gateway.domain.directory import Asker
 from gateway.domain.errors import KeyTaken, Refused
@@ -38,8 +39,15 @@ def house_of(request: Request) -> House:
 HouseDep = Annotated[House, Depends(house_of)]
 
 
-async def caller_of(house: HouseDep, credentials: Credentials) -> Caller:
-    token = credentials.credentials if credentials else ""
+async def token_of(request: Request, house: HouseDep, credentials: Credentials) -> str:
+    """What the call rests on: a bearer token, or else the browser's session. Raises Refused (403) for a forged one."""
+    return credentials.credentials if credentials else browser.token_of(request, house)
+
+
+TokenDep = Annotated[str, Depends(token_of)]
+
+
+async def caller_of(house: HouseDep, token: TokenDep) -> Caller:
     return await identify.caller(house.gate, token, house.tokens)
 
 

@@ -44,8 +44,8 @@ def console_router(profile: str) -> APIRouter:
     `build` is a hash over all files, so that a browser may keep them for good and modules can import each other by
     plain relative names. An older build's address gets today's files, uncached. Unknown names: 404.
     """
-    assets = _read_assets(HERE / "static")
-    build = _build_of(assets)
+    assets = read_assets(HERE / "static")
+    build = build_of(assets)
     page = _render_page(profile, build, sorted(assets))
     router = APIRouter(include_in_schema=False)
 
@@ -64,13 +64,13 @@ def console_router(profile: str) -> APIRouter:
     return router
 
 
-def _read_assets(folder: Path) -> dict[str, Asset]:
+def read_assets(folder: Path) -> dict[str, Asset]:
     """Held in memory: 100 KB at most, and no path that comes from outside ever reaches the file system."""
     files = [path for path in folder.iterdir() if path.suffix in MEDIA_TYPES]
     return {path.name: Asset(path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in files}
 
 
-def _build_of(assets: dict[str, Asset]) -> str:
+def build_of(assets: dict[str, Asset]) -> str:
     digest = hashlib.sha256()
     for name, asset in sorted(assets.items()):
         digest.update(f"{name}\0{len(asset.body)}\0".encode() + asset.body)

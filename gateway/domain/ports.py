@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from gateway.domain.audit_chain import Entry
 from gateway.domain.deciding import PolicyResult
 from gateway.domain.invocation import Invocation
-from gateway.domain.people import Code, Credential, People, Review, Write
+from gateway.domain.people import Code, Credential, Delegation, Link, People, Review, Write
 from opsgate.contracts.audit import AuditRecord
 from opsgate.contracts.base import Assurance
 from opsgate.contracts.invocations import ChatContext, Evidence
@@ -96,6 +96,7 @@ class Query:
     state: str | None = None
     service: str | None = None
     channel: str | None = None
+    asked_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,13 @@ class Store(Protocol):
         """For each: freezes in force on the target, and what happened there recently."""
 
     async def people(self) -> People: ...
+    async def people_version(self) -> int:
+        """Of the snapshot: it rises with every change of it."""
+
+    async def links(self, person: str) -> list[Link]: ...
+    async def delegations(self, person: str, limit: int) -> list[Delegation]:
+        """Given or taken by this person, in force or not, newest first."""
+
     async def credential(self, digest: str) -> Credential | None: ...
     async def credentials(self, accounts: Sequence[str]) -> list[Credential]: ...
     async def code(self, digest: str) -> Code | None:
@@ -160,6 +168,9 @@ class Store(Protocol):
     async def reviews(self, open_only: bool, limit: int) -> list[Review]: ...
     async def waiting(self, limit: int) -> list[Invocation]:
         """All that wait for approval, oldest first."""
+
+    async def voted(self, person: str, before: tuple[int, str] | None, limit: int) -> list[Invocation]:
+        """Where this person voted of late, newest first."""
 
     async def due(self, now_ns: int, hold_ns: int, limit: int) -> list[Wake]: ...
     async def published(self, ids: Sequence[int]) -> None: ...

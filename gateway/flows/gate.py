@@ -76,6 +76,12 @@ class Gate:
         document = (await self._documents((inv,), phase, now_ns))[0]
         began = time.perf_counter_ns()
         result = await self.policy.decide(document)
+        if result.revision != document.policy.revision:
+            # Another policy came into force since the last question. Votes are bound to the revision, so the one that
+            # decides must be the one in the question.
+            revision = document.policy.model_copy(update={"revision": result.revision})
+            document = document.model_copy(update={"policy": revision})
+            result = await self.policy.decide(document)
         duration_us = (time.perf_counter_ns() - began) // 1000
         decision = deciding.decision(inv, phase, document, result)
         record = DecisionRecord(

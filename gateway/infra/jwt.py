@@ -1,17 +1,19 @@
 """The door to PyJWT: checks people's tokens, signs and checks job tickets, issues persona tokens when embedded.
 
 Every option that PyJWT leaves open is closed here (threats 42-46): algorithms are fixed per issuer, claims required,
-audiences strict, lifetimes bounded, and keys come from pinned files only, never from a token's header.
+audiences strict, lifetimes bounded, and keys come from pinned places only, never from a token's header.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jwt
 import yaml
@@ -30,10 +32,59 @@ MAX_LIFE_S = 24 * 3600
 TICKET_LIFE_S = 24 * 3600
 PERSONA_LIFE_S = 8 * 3600
 MAX_TOKEN = 8192
+MAX_ID_TOKEN = 32 * 1024
+ID_TOKEN_AGE_S = 600
+"""An ID token is read the moment it is issued; an older one was kept by somebody."""
 MAX_ACTORS = 5
 _TYPES = ("at+jwt", "application/at+jwt")
 _ASYMMETRIC = {"RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "EdDSA"}
 PERSONAS = "opsgate-personas"
+
+
+class Keys(Protocol):
+    """An issuer's public keys by key id. `again`: they were looked at anew, as far as that is allowed just now."""
+
+    async def now(self) -> Mapping[str, PyJWK]: ...
+    async def again(self) -> Mapping[str, PyJWK]: ...
+
+
+Remote = Callable[[str, Callable[[dict[str, Any]], dict[str, PyJWK]]], Keys]
+"""Makes the Keys that are published at an address, given what reads them. Raises ValueError for a bad address."""
+
+
+class Pinned:
+    """Keys of a file, or our own: always the same."""
+
+    def __init__(self, keys: dict[str, PyJWK]) -> None:
+        self._keys = keys
+
+    async def now(self) -> Mapping[str, PyJWK]:
+        return self._keys
+
+    async def again(self) -> Mapping[str, PyJWK]:
+        return self._keys
+
+
+def read_keys(document: dict[str, Any]) -> dict[str, PyJWK]:
+    """The keys of a JWKS that sign, by key id. Raises ValueError when there is none."""
+    try:
+        keys = PyJWKSet.from_dict(document).keys
+    except (jwt.PyJWTError, TypeError, AttributeError) as error:
+        raise ValueError(f"this is no key set: {error}") from None
+    found = {k.key_id or "": k for k in keys if k.key_type != "oct" and k.public_key_use in (None, "sig")}
+    if not found:
+        raise ValueError("no key in it is one to check signatures with")
+    return found
+
+
+async def _key(keys: Keys, kid: object) -> PyJWK:
+    """The key a token names; it is only ever looked up, never fetched from where the token says. Raises KeyError."""
+    found = await keys.now()
+    if kid is None and len(found) == 1:
+        return next(iter(found.values()))
+    if str(kid) not in found:
+        found = await keys.again()
+    return found[str(kid)]
 
 
 @dataclass(frozen=True)
@@ -43,7 +94,7 @@ class Issuer:
     name: str
     audience: str
     algorithms: tuple[str, ...]
-    keys: dict[str, PyJWK]
+    keys: Keys
     assurance: Assurance
     method: str = "token"
 
@@ -52,26 +103,32 @@ class BadIssuers(ValueError):
     """The issuers file is not right; the text says what to do."""
 
 
-def load_issuers(path: Path) -> list[Issuer]:
-    """`issuers: [{issuer, audience, algorithms, jwks_file, assurance?}]`. Raises BadIssuers."""
+def load_issuers(path: Path, remote: Remote) -> list[Issuer]:
+    """`issuers: [{issuer, audience, algorithms, jwks_file or jwks_url, assurance?}]`. Raises BadIssuers."""
     try:
         entries = (yaml.safe_load(path.read_text()) or {}).get("issuers", [])
-        return [_issuer(e, path.parent) for e in entries]
+        return [_issuer(e, path.parent, remote) for e in entries]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, jwt.PyJWTError) as error:
-        wanted = "It must hold `issuers`, each with issuer, audience, algorithms, jwks_file."
+        wanted = "It must hold `issuers`, each with issuer, audience, algorithms, and jwks_file or jwks_url."
         raise BadIssuers(f"{path}: {error}. {wanted}") from None
 
 
-def _issuer(entry: dict[str, Any], folder: Path) -> Issuer:
+def _issuer(entry: dict[str, Any], folder: Path, remote: Remote) -> Issuer:
     algorithms = tuple(entry["algorithms"])
     if not algorithms or not set(algorithms) <= _ASYMMETRIC:
         raise ValueError(f"algorithms of {entry['issuer']} must be among {', '.join(sorted(_ASYMMETRIC))}")
-    keys = PyJWKSet.from_dict(json.loads((folder / entry["jwks_file"]).read_text())).keys
+    if ("jwks_file" in entry) == ("jwks_url" in entry):
+        raise ValueError(f"{entry['issuer']} needs either jwks_file or jwks_url")
+    keys: Keys
+    if "jwks_url" in entry:
+        keys = remote(str(entry["jwks_url"]), read_keys)
+    else:
+        keys = Pinned(read_keys(json.loads((folder / entry["jwks_file"]).read_text())))
     return Issuer(
         name=entry["issuer"],
         audience=entry.get("audience", AUDIENCE),
         algorithms=algorithms,
-        keys={k.key_id: k for k in keys if k.key_id},
+        keys=keys,
         assurance=Assurance(entry.get("assurance", "oidc")),
     )
 
@@ -99,15 +156,15 @@ class JwtTokens:
         self._issuers = {i.name: i for i in issuers}
 
     async def verify(self, token: str) -> Claims:
-        """Raises Refused (401); the answer never says which check failed beyond expiry."""
+        """Raises Refused (401); the answer never says which check failed beyond expiry. Unavailable: no keys."""
         try:
-            return self._verify(token)
+            return await self._verify(token)
         except jwt.ExpiredSignatureError:
             raise Refused(Code.UNAUTHENTICATED, 401, "This token has expired. Sign in again.") from None
         except (jwt.PyJWTError, ValueError, TypeError, KeyError):
             raise Refused(Code.UNAUTHENTICATED, 401, "This token is not accepted. Sign in again.") from None
 
-    def _verify(self, token: str) -> Claims:
+    async def _verify(self, token: str) -> Claims:
         if len(token) > MAX_TOKEN:
             raise ValueError("token too long")
         header = jwt.get_unverified_header(token)
@@ -117,7 +174,7 @@ class JwtTokens:
         issuer = self._issuers[str(unproven["iss"])]  # only chooses the pinned keys; proven below
         claims = jwt.decode(
             token,
-            issuer.keys[str(header["kid"])],
+            await _key(issuer.keys, str(header["kid"])),
             algorithms=list(issuer.algorithms),
             audience=issuer.audience,
             issuer=issuer.name,
@@ -143,6 +200,60 @@ def _actors(act: Any) -> tuple[str, ...]:
         found.append(act["sub"])
         act = act.get("act")
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class IdTokenCheck:
+    """What an ID token must say. `since_s`: the person must have signed in after this (unix time); 0: whenever."""
+
+    issuer: str
+    client_id: str
+    nonce: str
+    since_s: int = 0
+
+
+async def verify_id_token(token: str, keys: Keys, wanted: IdTokenCheck) -> dict[str, Any]:
+    """Its claims, if it is the provider's answer to this very sign-in. Raises ValueError (what failed), Unavailable."""
+    try:
+        if len(token) > MAX_ID_TOKEN:
+            raise ValueError("longer than any ID token")
+        header = jwt.get_unverified_header(token)
+        if str(header.get("typ", "JWT")).upper() != "JWT":
+            raise ValueError("it is a token of another type")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            await _key(keys, header.get("kid")),
+            algorithms=sorted(_ASYMMETRIC),
+            audience=wanted.client_id,
+            issuer=wanted.issuer,
+            leeway=LEEWAY_S,
+            options={"require": ["exp", "iat", "iss", "aud", "sub", "nonce"], "enforce_minimum_key_length": True},
+        )
+        _check_id_claims(claims, wanted)
+    except (jwt.PyJWTError, KeyError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    return claims
+
+
+def _check_id_claims(claims: dict[str, Any], wanted: IdTokenCheck) -> None:
+    """What PyJWT does not check: OpenID Connect Core 3.1.3.7, and how old is too old."""
+    now = time.time()
+    if (
+        claims["aud"] not in (wanted.client_id, [wanted.client_id])
+        or claims.get("azp", wanted.client_id) != wanted.client_id
+    ):
+        raise ValueError("it is meant for others too")
+    if not hmac.compare_digest(str(claims["nonce"]).encode(), wanted.nonce.encode()):
+        raise ValueError("it answers another sign-in (nonce)")
+    if (
+        now - float(claims["iat"]) > ID_TOKEN_AGE_S + LEEWAY_S
+        or float(claims["exp"]) - float(claims["iat"]) > MAX_LIFE_S
+    ):
+        raise ValueError("it is too old, or good for too long")
+    if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255:
+        raise ValueError("its subject is not a name of 1 to 255 characters")
+    if wanted.since_s and float(claims["auth_time"]) < wanted.since_s - LEEWAY_S:
+        raise ValueError("the person did not sign in again (auth_time)")
 
 
 class KeyRing:
@@ -179,7 +290,7 @@ class KeyRing:
         jwk = PyJWK.from_dict(
             {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self._public)), "kid": "dev", "alg": "ES256"}
         )
-        return Issuer(PERSONAS, AUDIENCE, ("ES256",), {"dev": jwk}, Assurance.OIDC, "persona")
+        return Issuer(PERSONAS, AUDIENCE, ("ES256",), Pinned({"dev": jwk}), Assurance.OIDC, "persona")
 
     def persona_token(self, person: str) -> tuple[str, int]:
         """A token for a persona, and its life in seconds. Only the embedded profile offers this."""

@@ -41,7 +41,7 @@ OF_VERDICT = {"allow": OK, "pending": WAITING, "deny": DENIED}
 OF_ANSWER = {"refusal": DENIED, "mistake": MISTAKE}
 
 _DENIED = ("unauthenticated", "unproven_actor", "unlinked_account", "forbidden")
-_NOT_NOW = ("policy_unavailable", "store_unavailable", "audit_unavailable")
+_NOT_NOW = ("policy_unavailable", "store_unavailable", "audit_unavailable", "sign_in_unavailable")
 OF_PROBLEM = {
     **dict.fromkeys(_DENIED, DENIED),
     **dict.fromkeys(_NOT_NOW, UNREACHABLE),

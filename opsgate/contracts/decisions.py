@@ -58,7 +58,7 @@ class Requirement(Contract):
     ttl_s: int = Field(ge=1, le=7 * 86400)
     distinct_from: Stage | None = None
     assurance: Assurance | None = None
-    wait_s: int | None = Field(default=None, ge=60, le=7 * 86400)
+    wait_s: int | None = Field(default=None, ge=1, le=7 * 86400)
     auto: bool = False
 
 

@@ -30,6 +30,7 @@ class Code(StrEnum):
     POLICY_UNAVAILABLE = "policy_unavailable"
     STORE_UNAVAILABLE = "store_unavailable"
     AUDIT_UNAVAILABLE = "audit_unavailable"
+    SIGN_IN_UNAVAILABLE = "sign_in_unavailable"
     INTERNAL = "internal"
 
 

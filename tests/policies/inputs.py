@@ -17,8 +17,48 @@ MINUTE = 60 * 1_000_000_000
 OWNERS = ("members", "team:payments", "owners:api-service")
 SECURITY = ("members", "security")
 
+HARDENED: JsonObject = {
+    "roles": {"member": ["members"], "developer": ["developers"], "security": ["security"]},
+    "open_environments": ["staging"],
+    "limits": {"targets": {"staging": 50, "production": 10}, "pending_per_person": 3, "cool_down_s": 600},
+    "assurance": {"destroy": "oidc_mfa"},
+    "tickets": {"required": ["production"], "approved_states": ["approved"]},
+    "windows": [
+        {
+            "name": "office hours",
+            "kind": "allow",
+            "environments": ["production"],
+            "services": [],
+            "zone": "Europe/London",
+            "weekdays": ["mon"],
+            "from": "09:00",
+            "to": "17:00",
+        },
+        {
+            "name": "end of month",
+            "kind": "deny",
+            "environments": [],
+            "services": ["ledger"],
+            "zone": "Europe/London",
+            "weekdays": [],
+            "from": "22:00",
+            "to": "14:00",
+            "dates": ["2025-11-23"],
+        },
+    ],
+    "auto_approval": {"commands": ["scale"]},
+}
+"""A data.json in which everything that the starter pack leaves empty says something."""
 
-def vote(person: str, groups: tuple[str, ...], *, decision: str = "approve") -> JsonObject:
+
+def vote(
+    person: str,
+    groups: tuple[str, ...],
+    *,
+    decision: str = "approve",
+    assurance: str = "verified",
+    on_behalf_of: str | None = None,
+) -> JsonObject:
     """One person's Vote on the command of `question`, given a minute ago and good for an hour."""
     return {
         "id": f"vote_{person}",
@@ -28,8 +68,8 @@ def vote(person: str, groups: tuple[str, ...], *, decision: str = "approve") -> 
             "kind": "human",
             "verified": True,
             "groups": list(groups),
-            "assurance": "verified",
-            "on_behalf_of": None,
+            "assurance": assurance,
+            "on_behalf_of": on_behalf_of,
         },
         "platform": "slack",
         "at_ns": NOW - MINUTE,
@@ -59,7 +99,8 @@ def question(**sections: Any) -> JsonObject:
             "verified": True,
             "groups": ["members", "developers", "team:payments"],
             "linked_ids": ["slack:T1:U1"],
-            "auth": {"method": "chat", "assurance": "verified", "mfa_at_ns": 0},
+            "owner": "",
+            "auth": {"method": "chat", "assurance": "verified", "mfa_at_ns": 0, "scopes": []},
             "via": {"adapter": "slack", "actor_chain": ["adapter:slack"]},
         },
         "action": {
@@ -87,7 +128,13 @@ def question(**sections: Any) -> JsonObject:
             "truncated": False,
             "source_ip": "127.0.0.1",
         },
-        "ticket": {"system": "jira", "id": "OPS-12", "state": "approved", "verified": True},
+        "ticket": {
+            "system": "jira",
+            "id": "OPS-12",
+            "state": "approved",
+            "verified": True,
+            "verified_at_ns": NOW - MINUTE,
+        },
         "request": {
             "id": "inv_1",
             "hash": HASH,
@@ -97,7 +144,14 @@ def question(**sections: Any) -> JsonObject:
         },
         "approvals": [],
         "freezes": [],
-        "recent": {"by_subject_1h": 1, "same_command_24h": 0, "running_on_resource": 0},
+        "recent": {
+            "by_subject_1h": 1,
+            "same_command_24h": 0,
+            "running_on_resource": 0,
+            "pending_by_subject": 0,
+            "rejected_s": None,
+            "open_reviews": 0,
+        },
     }
     for name, change in sections.items():
         base[name] = {**base[name], **change} if isinstance(change, dict) else change

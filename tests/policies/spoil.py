@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
+PERMISSIVE = {"deny": 0, "pending": 1, "allow": 2}
+"""The effects, from closed to open."""
+
+WHOLE = {"recent/rejected_s = None"}
+"""Not spoiled but another true statement: null says that nothing was rejected."""
+
 Path = tuple[str | int, ...]
 _OF_EACH_TYPE: tuple[Any, ...] = (None, True, 7, -1, "", "x", [], [None], ["x"], {}, {"x": None})
 
@@ -31,9 +37,10 @@ def spoiled(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{name} removed", copy
         for value in _OF_EACH_TYPE:
             copy, parent = _copy(document, path)
-            if _kind(parent[path[-1]]) != _kind(value):
+            what = f"{name} = {value!r}"
+            if _kind(parent[path[-1]]) != _kind(value) and what not in WHOLE:
                 parent[path[-1]] = value
-                yield f"{name} = {value!r}", copy
+                yield what, copy
 
 
 def _copy(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], Any]:

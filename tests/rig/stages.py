@@ -43,6 +43,15 @@ class Files:
         shutil.copytree(ROOT / "policies", self.policies)
         shutil.copytree(ROOT / "commands", self.commands)
         shutil.copy(ROOT / "examples" / "acme" / "directory.yaml", self.directory)
+        # Many stories share one house: what one leaves waiting or had rejected must not stop the next.
+        self.limits(pending_per_person=1_000, cool_down_s=0)
+
+    def limits(self, **changed: int) -> None:
+        """Changes `limits` in the policies' data, as security would."""
+        path = self.policies / "data.json"
+        data = json.loads(path.read_text())
+        data["limits"] |= changed
+        path.write_text(json.dumps(data, indent=2))
 
 
 @dataclass
@@ -230,6 +239,7 @@ def _environments(stage: ProductionStage, folder: Path) -> Iterator[tuple[str, d
         "OPSGATE_POLICY_STATUS_FILE": str(stage.policy_status_file),
         "OPSGATE_COMMANDS_DIR": str(stage.files.commands),
         "OPSGATE_DIRECTORY_FILE": str(stage.files.directory),
+        "OPSGATE_TICKETS_FILE": str(ROOT / "examples" / "acme" / "tickets.yaml"),
         "OPSGATE_SIGNING_KEY_FILE": str(write_private_key(folder / "signing-key.pem")),
         "OPSGATE_TOKEN_ISSUERS_FILE": str(stage.issuer.issuers_file),
         "OPSGATE_SLACK_SIGNING_SECRET": SLACK_SIGNING_SECRET,

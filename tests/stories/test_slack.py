@@ -112,7 +112,7 @@ def say(http: httpx2.Client, body: dict[str, Any]) -> httpx2.Response:
 
 async def test_alice_asks_bob_approves_and_one_message_tells_it_to_everybody(workspace: Workspace) -> None:
     """The whole way: waiting, refused to Alice alone, approved by Bob, live: one message, at last without buttons."""
-    assert workspace.command("deploy production api-service --version 1.4.2", ALICE) == ""
+    assert workspace.command("deploy production api-service --version 1.4.2 --reason story-0", ALICE) == ""
     await until(lambda: len(workspace.messages) == 1)
     (waiting,) = workspace.messages
     assert waiting["channel"] == CHANNEL
@@ -150,7 +150,7 @@ async def test_a_no_and_a_typo_are_for_the_asker_only(workspace: Workspace) -> N
 
 async def test_bob_rejects_and_it_ends_for_everybody(workspace: Workspace) -> None:
     """Nothing runs; the message says who said no, and its buttons are gone."""
-    workspace.command("deploy production api-service --version 1.4.2", ALICE)
+    workspace.command("deploy production api-service --version 1.4.2 --reason story-1", ALICE)
     await until(lambda: len(workspace.messages) == 1)
     workspace.press("Reject", BOB)
     await until(lambda: buttons(workspace.messages[0]["blocks"]) == {})
@@ -159,7 +159,7 @@ async def test_bob_rejects_and_it_ends_for_everybody(workspace: Workspace) -> No
 
 async def test_the_same_signed_command_twice_is_one_invocation(workspace: Workspace) -> None:
     """Slack, or whoever listened in, sends it again: one message, one run."""
-    sent = workspace.sender.command("deploy production api-service --version 1.4.2", ALICE)
+    sent = workspace.sender.command("deploy production api-service --version 1.4.2 --reason story-2", ALICE)
     for _ in range(2):
         assert workspace.deliver(sent).status_code == 200
     await until(lambda: workspace.messages and workspace.whispers)
@@ -201,7 +201,7 @@ async def test_t05_another_workspace_is_refused(workspace: Workspace) -> None:
 
 async def test_t52_a_look_alike_card_of_another_app_votes_for_nothing(workspace: Workspace) -> None:
     """The press is signed, but its app is not this Opsgate: it is refused, and the message stays."""
-    workspace.command("deploy production api-service --version 1.4.2", ALICE)
+    workspace.command("deploy production api-service --version 1.4.2 --reason story-3", ALICE)
     await until(lambda: len(workspace.messages) == 1)
     (waiting,) = workspace.messages
     workspace.sender.app = "A0LOOKALIKE"
@@ -216,7 +216,7 @@ async def test_t52_a_look_alike_card_of_another_app_votes_for_nothing(workspace:
 
 async def test_t05_a_press_cannot_be_turned_into_another_vote(workspace: Workspace, adapter: httpx2.Client) -> None:
     """Bob pressed Reject on one card; carried as an Approve of it, or to another Invocation, it is refused."""
-    workspace.command("deploy production api-service --version 1.4.2", ALICE)
+    workspace.command("deploy production api-service --version 1.4.2 --reason story-4", ALICE)
     await until(lambda: len(workspace.messages) == 1)
     reject = buttons(workspace.messages[0]["blocks"])["Reject"]
     shown = json.loads(reject["value"])

@@ -49,6 +49,7 @@ def test_only_named_connectors_are_loaded(installed: None) -> None:
         "sandbox.scale",
         "sandbox.migrate",
         "sandbox.logs",
+        "sandbox.page",
     }
     assert "double.work" in load(["sandbox", "double"], SANDBOX)
 

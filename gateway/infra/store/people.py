@@ -132,6 +132,17 @@ def code(connection: Connection, digest: str) -> p.Code | None:
     return found[0] if found else None
 
 
+def links(connection: Connection, person: str) -> list[p.Link]:
+    return _all(connection, p.Link, t.links, t.links.c.person == person)
+
+
+def delegations(connection: Connection, person: str, limit: int) -> list[p.Delegation]:
+    c = t.delegations.c
+    pick = select(t.delegations).where(or_(c.giver == person, c.taker == person))
+    rows = connection.execute(pick.order_by(c.from_ns.desc(), c.id).limit(limit)).mappings()
+    return [_made(p.Delegation, row) for row in rows]
+
+
 def reviews(connection: Connection, open_only: bool, limit: int) -> list[p.Review]:
     where = (t.reviews.c.closed_ns == 0,) if open_only else ()
     pick = select(t.reviews).where(*where).order_by(t.reviews.c.opened_ns.desc()).limit(limit)

@@ -15,7 +15,7 @@ from gateway.domain.errors import Conflict, KeyTaken, LockHeld, Refused, Unavail
 from gateway.domain.invocation import NS, Invocation
 from gateway.domain.lifecycle import FINAL
 from gateway.domain.people import Code as OneTimeCode
-from gateway.domain.people import Credential, People, Review
+from gateway.domain.people import Credential, Delegation, Link, People, Review
 from gateway.domain.ports import Change, EventRow, FactRow, LogRow, Once, Query, Sink, Wake
 from gateway.infra.store import people
 from gateway.infra.store import tables as t
@@ -28,6 +28,8 @@ from opsgate.contracts.problems import Code
 
 T = TypeVar("T")
 READ_DEADLINE_S = 5.0
+VOTES_LOOKED_AT = 1_000
+"""How many of a person's newest votes are looked through for what they decided."""
 QUEUED_LOOK_NS = 15 * NS
 """A queued Job that nobody claimed for this long is woken again: the broker may have lost the message."""
 
@@ -173,14 +175,25 @@ class SqlStore:
     async def invocations(self, query: Query) -> list[Invocation]:
         c = t.invocations.c
         pick = select(c.doc).order_by(c.created_ns.desc(), c.id.desc()).limit(query.limit)
-        for column, value in ((c.state, query.state), (c.service, query.service), (c.channel, query.channel)):
+        wanted = {c.state: query.state, c.service: query.service, c.channel: query.channel, c.asked_by: query.asked_by}
+        for column, value in wanted.items():
             if value is not None:
                 pick = pick.where(column == value)
         if query.viewer is not None:
             pick = pick.where(or_(c.private.is_(False), c.asked_by == query.viewer))
         if query.before:
-            at_ns, last = query.before
-            pick = pick.where(or_(c.created_ns < at_ns, and_(c.created_ns == at_ns, c.id < last)))
+            pick = pick.where(_older(query.before))
+        rows = await self._read(lambda connection: connection.scalars(pick).all())
+        return [Invocation.model_validate_json(doc) for doc in rows]
+
+    async def voted(self, person: str, before: tuple[int, str] | None, limit: int) -> list[Invocation]:
+        # The audit log knows who voted, by an index; the documents only say it inside.
+        a, c = t.audit.c, t.invocations.c
+        votes = select(a.invocation_id).where(a.actor == person, a.kind.in_(("vote.approve", "vote.reject")))
+        about = votes.order_by(a.at_ns.desc()).limit(VOTES_LOOKED_AT).scalar_subquery()
+        pick = select(c.doc).where(c.id.in_(about)).order_by(c.created_ns.desc(), c.id.desc()).limit(limit)
+        if before:
+            pick = pick.where(_older(before))
         rows = await self._read(lambda connection: connection.scalars(pick).all())
         return [Invocation.model_validate_json(doc) for doc in rows]
 
@@ -217,6 +230,15 @@ class SqlStore:
 
     async def people(self) -> People:
         return await self._read(people.snapshot)
+
+    async def people_version(self) -> int:
+        return await self._read(people.version)
+
+    async def links(self, person: str) -> list[Link]:
+        return await self._read(lambda connection: people.links(connection, person))
+
+    async def delegations(self, person: str, limit: int) -> list[Delegation]:
+        return await self._read(lambda connection: people.delegations(connection, person, limit))
 
     async def credential(self, digest: str) -> Credential | None:
         return await self._read(lambda connection: people.credential(connection, digest))
@@ -261,6 +283,12 @@ def make_engine(url: str) -> Engine:
         pool_pre_ping=True,
         connect_args={"connect_timeout": 3, "options": "-c statement_timeout=4000 -c lock_timeout=3000"},
     )
+
+
+def _older(before: tuple[int, str]) -> Any:
+    """Whatever comes after this one in a list that is newest first."""
+    c, (at_ns, last) = t.invocations.c, before
+    return or_(c.created_ns < at_ns, and_(c.created_ns == at_ns, c.id < last))
 
 
 def look_ns(inv: Invocation) -> int | None:
