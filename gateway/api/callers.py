@@ -119,7 +119,10 @@ class Posted:
 async def posted(
     request: Request, house: House, caller: Caller, body: BaseModel, evidence: Evidence | None, key: str
 ) -> Posted:
-    """Raises Refused when nobody is proven."""
+    """Raises Refused when nobody is proven, Unlinked when it is somebody nobody knows yet."""
+    if evidence is not None:
+        # An account linked or unlinked at another gateway counts here from this very call on.
+        await house.gate.folk.catch_up(await house.store.people_version())
     asker, proven = identify.asker(house.gate, caller, evidence, house.evidence)
     # A platform's retry is the same delivery whatever key the adapter made up: its signature is the key.
     used = proven.key if proven else key

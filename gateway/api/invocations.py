@@ -15,8 +15,9 @@ from gateway.domain.errors import Refused, not_found
 from gateway.domain.invocation import Invocation, when
 from gateway.domain.lifecycle import FINAL
 from gateway.domain.words import view
-from gateway.flows import cancel, chat, explain, vote
+from gateway.flows import cancel, chat, explain, linking, vote
 from gateway.flows.drafting import Ask
+from gateway.flows.identify import Unlinked
 from gateway.flows.submit import submit
 from gateway.house import House
 from gateway.infra.telemetry import traceparent
@@ -43,7 +44,10 @@ async def send_message(
     request: Request, house: HouseDep, caller: CallerDep, body: SendMessage, key: KeyHeader
 ) -> Answer:
     """A line typed in a chat, and what to show for it. A typing mistake is an answer too (`kind: mistake`)."""
-    call = await posted(request, house, caller, body, body.evidence, key)
+    try:
+        call = await posted(request, house, caller, body, body.evidence, key)
+    except Unlinked as nobody:
+        return await linking.offer(house.gate, nobody)
     text, context = _as_proven(call, body.text, body.context)
 
     async def work() -> Answer:
@@ -159,7 +163,10 @@ async def cast_vote(
     request: Request, house: HouseDep, caller: CallerDep, id: InvocationId, body: CastVote, key: KeyHeader
 ) -> Answer:
     """Approve, reject, or take it back. `binding_hash` is the one the voter saw; another one is refused."""
-    call = await posted(request, house, caller, body, body.evidence, key)
+    try:
+        call = await posted(request, house, caller, body, body.evidence, key)
+    except Unlinked as nobody:
+        return await linking.offer(house.gate, nobody)
     verdict, shown = body.verdict, body.binding_hash
     if call.proven is not None:
         pressed, on, shown = call.proven.action or ("", "", "")
@@ -184,7 +191,10 @@ async def cancel_invocation(
     key: KeyHeader,
 ) -> Answer:
     """Stop it: at once before it started, else as soon as the worker can."""
-    call = await posted(request, house, caller, body, body.evidence, key)
+    try:
+        call = await posted(request, house, caller, body, body.evidence, key)
+    except Unlinked as nobody:
+        return await linking.offer(house.gate, nobody)
     if call.proven is not None and (call.proven.action or ("", "", ""))[:2] != ("cancel", id):
         raise Refused(Code.UNPROVEN_ACTOR, 403, "The evidence is not of this cancellation.")
 

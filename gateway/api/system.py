@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from gateway.api.callers import HouseDep
 from gateway.domain.errors import not_found
+from opsgate.contracts.base import PrincipalKind
 from opsgate.contracts.decisions import PolicyAnswer
 from opsgate.contracts.policy import PolicyInput
 
@@ -79,7 +80,8 @@ class PersonaToken(BaseModel):
 @dev_router.get("/personas", operation_id="listPersonas")
 async def list_personas(house: HouseDep) -> list[PersonaView]:
     """Who one can be for practice. There is no such thing in production."""
-    return [PersonaView(id=p.id, name=p.name, title=p.title) for p in house.directory.value.people[:20]]
+    humans = [p for p in house.directory.value.people if p.kind is PrincipalKind.HUMAN]
+    return [PersonaView(id=p.id, name=p.name, title=p.title) for p in humans[:20]]
 
 
 @dev_router.post("/personas/{id}/token", operation_id="becomePersona")

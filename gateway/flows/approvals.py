@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from gateway.domain.directory import Asker
 from gateway.domain.invocation import Invocation
+from gateway.domain.ports import Query
 from gateway.flows.gate import Gate
 from gateway.flows.voters import groups_of, one_with_asker
+from opsgate.contracts.base import Effect
 
 LOOKED_AT = 1_000
+AT_A_TIME = 100
+Before = tuple[int, str] | None
 
 
 async def waiting_for(gate: Gate, who: Asker) -> list[Invocation]:
@@ -24,3 +28,20 @@ async def waiting_for(gate: Gate, who: Asker) -> list[Invocation]:
         if any(open_groups & groups_of(gate, person) for person in as_whom if person not in apart):
             found.append(inv)
     return found
+
+
+async def asked_by(gate: Gate, who: Asker, before: Before, limit: int) -> list[Invocation]:
+    """Newest first: what this person asked to change. What only reads is no matter of approvals."""
+    found: list[Invocation] = []
+    for _ in range(LOOKED_AT // AT_A_TIME):
+        rows = await gate.store.invocations(Query(viewer=who.id, limit=AT_A_TIME, before=before, asked_by=who.id))
+        found += [inv for inv in rows if inv.effect is not Effect.READ]
+        if len(rows) < AT_A_TIME or len(found) >= limit:
+            break
+        before = (rows[-1].created_ns, rows[-1].id)
+    return found[:limit]
+
+
+async def decided_by(gate: Gate, who: Asker, before: Before, limit: int) -> list[Invocation]:
+    """Newest first: what this person said yes or no to, and did not take back."""
+    return [inv for inv in await gate.store.voted(who.id, before, limit) if any(v.by == who.id for v in inv.votes)]

@@ -39,6 +39,8 @@ def _why_not(gate: Gate, inv: Invocation, who: Asker) -> str:
         return f"There is nothing to stop any more: {title_of(inv)}."
     if inv.job and inv.job.cancel_requested_by:
         return f"{inv.job.cancel_requested_by} asked to stop it already. It stops as soon as the worker can."
+    if who.scopes and inv.effect.value not in who.scopes:
+        return f"This token is limited to {', '.join(who.scopes)}, so it cannot stop a command of effect {inv.effect}."
     entry = gate.directory.service(inv.service)
     allowed = {*(entry.owners if entry else ()), *(g for s in inv.decision.requirements for g in s.requirement.groups)}
     voted = any(v.by == who.id and v.verdict == "approve" for v in inv.votes)

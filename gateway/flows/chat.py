@@ -13,7 +13,7 @@ from gateway.domain.ids import INVOCATION
 from gateway.domain.invocation import Invocation
 from gateway.domain.ports import Query
 from gateway.domain.words import approve_line, card, clock, credits, listed, verdict_words, view
-from gateway.flows import approvals, explain, reviews
+from gateway.flows import approvals, explain, people_talk, reviews
 from gateway.flows.cancel import cancel
 from gateway.flows.drafting import Ask
 from gateway.flows.gate import Gate
@@ -200,7 +200,7 @@ async def _review(gate: Gate, words: list[str], ask: Ask, who: Asker, once: Answ
         raise Mistake("`review` needs the id of a review and what you found.", suggestion="reviews")
     shown = Card(tone="success", title="Review closed", text=f"{words[0]} is closed, and on record with your name.")
     answer = Answer(kind="history", private=False, card=shown)
-    await reviews.close(gate, words[0], " ".join(words[1:]), who, once(answer))
+    await reviews.close(gate, words[0], " ".join(words[1:]), who, lambda _: once(answer))
     return answer
 
 
@@ -228,4 +228,5 @@ _TALK: dict[str, _Talk] = {
     "reviews": _reviews,
     "review": _review,
     "cancel": _cancel,
+    **people_talk.TALK,
 }

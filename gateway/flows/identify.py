@@ -99,6 +99,12 @@ async def _by_credential(gate: Gate, token: str) -> Asker:
     owner = gate.directory.person(held.owner, now_ns)
     if person is None or owner is None:
         raise Refused(Code.UNAUTHENTICATED, 401, f"`{held.account}` is not active any more. Ask the operator.")
+    if held.owner not in (person.id, person.owner):
+        # Whoever made it still knows it, and is not one with the account any more: they could approve what it asks.
+        words = (
+            f"This token was made by {held.owner}, who does not own `{person.id}` any more. Its owner makes a new one."
+        )
+        raise Refused(Code.UNAUTHENTICATED, 401, words)
     if now_ns - held.used_ns > USED_EVERY_NS:
         await gate.store.apply(Change((), people=(Used(held.id, now_ns),)))
     return Asker(

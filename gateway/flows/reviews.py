@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from gateway.domain.audit_chain import Entry
 from gateway.domain.directory import Asker
 from gateway.domain.errors import Conflict, Refused, not_found
@@ -20,8 +23,8 @@ async def reviews(gate: Gate, open_only: bool = False) -> list[Review]:
     return await gate.store.reviews(open_only, LISTED)
 
 
-async def close(gate: Gate, review_id: str, note: str, who: Asker, once: Once | None = None) -> Review:
-    """The review, closed. Raises Refused for the wrong person, Unavailable."""
+async def close(gate: Gate, review_id: str, note: str, who: Asker, once: Callable[[Review], Once | None]) -> Review:
+    """The review, closed; `once` is given it before it is written. Raises Refused for the wrong person, Unavailable."""
     found = next((r for r in await reviews(gate) if r.id == review_id), None)
     if found is None:
         raise not_found(f"review `{review_id[:40]}`")
@@ -37,8 +40,10 @@ async def close(gate: Gate, review_id: str, note: str, who: Asker, once: Once | 
     now_ns = gate.clock.now_ns()
     body: dict[str, object] = {"review": found.id, "person": found.person, "note": note}
     entry = Entry("review.closed", found.invocation_id, who.id, now_ns, body)
+    closed = replace(found, closed_ns=now_ns, closed_by=who.id, note=note)
+    write = CloseReview(found.id, who.id, note, now_ns)
     try:
-        await gate.store.apply(Change((entry,), people=(CloseReview(found.id, who.id, note, now_ns),), once=once))
+        await gate.store.apply(Change((entry,), people=(write,), once=once(closed)))
     except Conflict:
         raise Refused(Code.NOT_POSSIBLE_NOW, 409, "Somebody closed this review already.") from None
-    return next(r for r in await reviews(gate) if r.id == review_id)
+    return closed

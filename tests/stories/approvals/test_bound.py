@@ -36,9 +36,7 @@ def test_a10_other_requirements_void_what_was_agreed_to_before(room: Guild) -> N
     """Erin agreed when two owners sufficed; now security must agree too, so everybody is asked anew."""
     waiting = ask(room, "two-owners")
     approve(room, "erin", waiting)
-    stricter = (
-        RULES + 'require contains needs("more", ["security"], 1, 600) if input.resource.service == "two-owners"\n'
-    )
+    more = 'require contains needs("more", ["security"], 1, 600) if input.resource.service == "two-owners"'
     file = room.stage.files.policies / "teams" / "guild.rego"
     with room.new_policy():
         file.write_text(f"{RULES}\n{more}\n")
