@@ -27,6 +27,7 @@ from gateway.main import create_app
 from gateway.settings import Settings
 from workers.app import start_thread
 from workers.settings import WorkerSettings
+from workers.telemetry import send_traces
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 30
@@ -123,7 +124,9 @@ class Embedded:
         server.run(sockets=[self._listener])
 
     def _complete(self, on_ready: Callable[[], None]) -> None:
-        self.parts.callback(start_thread(self._worker_settings()))
+        worker = self._worker_settings()
+        send_traces(worker.otlp_endpoint, worker.worker_name)
+        self.parts.callback(start_thread(worker))
         deadline = time.monotonic() + READY_WITHIN_S
         while self.waiting_for() and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -17,7 +17,7 @@ from gateway.domain.words import view
 from gateway.flows import cancel, chat, explain, vote
 from gateway.flows.submit import Ask, submit
 from gateway.house import House
-from gateway.infra.telemetry import traceparent
+from gateway.infra.telemetry import about, current_traceparent
 from opsgate.contracts.invocations import (
     Answer,
     CancelInvocation,
@@ -45,8 +45,10 @@ async def send_message(
     text, context = _as_proven(call, body.text, body.context)
 
     async def work() -> Answer:
-        ask = Ask(text, None, {}, "", context, traceparent())
-        return await chat.say(house.gate, ask, _placed(call, context), call.once())
+        ask = Ask(text, None, {}, "", context, current_traceparent())
+        said = await chat.say(house.gate, ask, _placed(call, context), call.once())
+        about(said.invocation.id if said.invocation else "")
+        return said
 
     found: Answer = await answered(request, call, work)
     return found
@@ -61,9 +63,10 @@ async def submit_invocation(
     text, context = _as_proven(call, body.text, body.context)
 
     async def work() -> Response:
-        ask = Ask(text, body.command, body.args, body.reason, context, traceparent())
+        ask = Ask(text, body.command, body.args, body.reason, context, current_traceparent())
         once = call.once(_status)
         inv = await submit(house.gate, ask, _placed(call, context), lambda made: once(view(made)))
+        about(inv.id)
         shown = view(inv)
         return JSONResponse(shown.model_dump(mode="json", by_alias=True), _status(shown))
 

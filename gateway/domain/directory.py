@@ -74,7 +74,7 @@ class Directory(_Model):
                 if e not in self.environments
             ]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     # Looked up on every command: by key, whatever the number of people.

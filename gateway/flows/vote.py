@@ -16,7 +16,7 @@ from gateway.domain.errors import Conflict, Refused, not_found
 from gateway.domain.ids import new_id
 from gateway.domain.invocation import NS, Invocation, Job, Vote
 from gateway.domain.ports import Change, Once
-from gateway.domain.words import card, title_of, view, what_to_do_about
+from gateway.domain.words import card, clock, title_of, view, what_to_do_about
 from gateway.flows.gate import STATE_OF, Asked, Gate, summary
 from opsgate.contracts.base import PrincipalKind
 from opsgate.contracts.decisions import Verdict
@@ -45,10 +45,11 @@ async def vote(gate: Gate, ballot: Ballot, who: Asker, once: AnswerOnce) -> Answ
         inv = await gate.store.invocation(ballot.invocation_id)
         if inv is None or (inv.private and inv.asked_by != who.id):
             raise not_found(f"invocation `{ballot.invocation_id[:40]}`")
-        refusal = why_not(inv, ballot, who)
+        now_ns = gate.clock.now_ns()
+        refusal = why_not(inv, ballot, who, now_ns)
         if refusal:
             return await refuse(gate, inv, who, f"vote.{ballot.verdict}.refused", refusal, once)
-        if any(v.by == who.id and v.verdict == ballot.verdict for v in inv.votes):
+        if any(v.by == who.id and v.verdict == ballot.verdict and now_ns < v.expires_ns for v in inv.votes):
             return await _again(gate, inv, once)
         try:
             return await _count(gate, inv, ballot, who, once)
@@ -57,10 +58,12 @@ async def vote(gate: Gate, ballot: Ballot, who: Asker, once: AnswerOnce) -> Answ
     raise Refused(Code.NOT_POSSIBLE_NOW, 409, "Too many people decide at once. Look at the card and try again.")
 
 
-def why_not(inv: Invocation, ballot: Ballot, who: Asker) -> str:
+def why_not(inv: Invocation, ballot: Ballot, who: Asker, now_ns: int) -> str:
     """Why this person's vote cannot be taken; empty when it can."""
     if inv.state is not State.PENDING:
         return f"There is nothing to decide any more: {title_of(inv)}."
+    if inv.expires_ns <= now_ns:
+        return f"It waited until {clock(inv.expires_ns)}, and that is over. Nothing was run. Ask again."
     if ballot.binding_hash and ballot.binding_hash != inv.binding_hash:
         return "Your card is out of date: it showed something else than what waits now. Look again, then decide."
     groups = {g for s in inv.decision.requirements for g in s.requirement.groups}
