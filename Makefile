@@ -13,8 +13,8 @@ setup: ## Make .venv from the lock file and get OPA (other targets do this thems
 	@$(PYTHON) dev/bootstrap.py
 	@$(BIN)/python -m dev.opa >/dev/null
 
-dev: setup ## Start everything on this machine: http://127.0.0.1:8420
-	@exec $(BIN)/python -m dev
+dev: setup ## Start everything on this machine: http://127.0.0.1:8420 (OIDC=1: with an identity provider to sign in at)
+	@exec $(BIN)/python -m dev $(if $(OIDC),--oidc)
 
 demo: setup ## Play the whole story in the terminal, then end
 	@$(BIN)/python -m dev.demo

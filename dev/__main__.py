@@ -17,6 +17,7 @@ import httpx2
 from pydantic import ValidationError
 
 from dev.embedded import ROOT, Embedded, Layout, PortTaken
+from dev.identity import NoProvider
 from dev.opa import NoOpa
 from dev.policies import BrokenPolicy
 from dev.processes import ChildFailed
@@ -33,6 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--policies", type=Path, default=Layout.policies)
     parser.add_argument("--commands", type=Path, default=Layout.commands)
     parser.add_argument("--directory", type=Path, default=Layout.directory, help="YAML file of people and services")
+    parser.add_argument("--oidc", action="store_true", help="with an identity provider to sign in at")
     parser.add_argument("--ready-file", type=Path, help="written when ready: JSON with addresses and process ids")
     return parser.parse_args()
 
@@ -65,6 +67,8 @@ def greet(house: Embedded, terminal: TextIO, ready_file: Path | None) -> None:
         "Open the page, be Alice, and type:  /ops deploy production api-service --version 1.4.2\n"
         "Then be Bob and approve it. Ctrl-C stops everything.\n"
     )
+    if house.provider is not None:
+        terminal.write(f"Or sign in as one of them: {house.url}/login, or opsgate login --url {house.url}\n")
     if ready_file:
         facts = {
             "url": house.url,
@@ -88,7 +92,7 @@ def main() -> int:
     layout = Layout(options.data.resolve(), options.policies, options.commands, options.directory)
     terminal = redirect(layout.data / "gateway.log")
     try:
-        with Embedded(layout, options.port) as house:
+        with Embedded(layout, options.port, oidc=options.oidc) as house:
             try:
                 house.serve(lambda: greet(house, terminal, options.ready_file))
             finally:
@@ -97,7 +101,7 @@ def main() -> int:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except KeyboardInterrupt:
         terminal.write("\nStopped.\n")
-    except (PortTaken, NoOpa, ChildFailed, CannotStart) as trouble:
+    except (PortTaken, NoOpa, NoProvider, ChildFailed, CannotStart) as trouble:
         terminal.write(f"{trouble}\n")
         return 1
     except ValidationError as trouble:

@@ -20,6 +20,7 @@ import httpx2
 import uvicorn
 from pydantic import SecretStr
 
+from dev.identity import IdentityProvider
 from dev.policies import OpaServer
 from dev.processes import Child, answers, free_port
 from gateway.infra.telemetry import set_up_logs
@@ -27,6 +28,7 @@ from gateway.main import create_app
 from gateway.settings import Settings
 from workers.app import start_thread
 from workers.settings import WorkerSettings
+from workers.telemetry import send_traces
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 30
@@ -81,8 +83,8 @@ class _Server(uvicorn.Server):
 class Embedded:
     """The whole house in one process and two children. Use as a context: leaving it stops every part."""
 
-    def __init__(self, layout: Layout, port: int = 0) -> None:
-        """Starts nothing. `port` 0: a free one. Raises PortTaken."""
+    def __init__(self, layout: Layout, port: int = 0, *, oidc: bool = False) -> None:
+        """Starts nothing. `port` 0: a free one. `oidc`: with an identity provider beside it. Raises PortTaken."""
         self.layout = layout
         self._listener = listen(port)
         self.port = int(self._listener.getsockname()[1])
@@ -92,16 +94,20 @@ class Embedded:
         self.sandbox_url = f"http://127.0.0.1:{free_port()}"
         command = [sys.executable, "-m", "sandbox", "--port", self.sandbox_url.rsplit(":", 1)[1]]
         self._sandbox_command = [*command, "--data", str(layout.data / "sandbox.db")]
+        self.provider = IdentityProvider((self.url,), layout.data) if oidc else None
         self.parts = ExitStack()
 
     def __enter__(self) -> Embedded:
-        """Start the children. Raises BrokenPolicy, NoOpa or ChildFailed, and then leaves none of them running."""
+        """Start the children. Raises BrokenPolicy, NoOpa, NoProvider or ChildFailed, and then none is left running."""
         with ExitStack() as parts:
             parts.callback(self._listener.close)
             self.sandbox = Child("sandbox", self._sandbox_command, self.layout.data / "sandbox.log", cwd=ROOT)
             parts.callback(self.sandbox.stop)
             self.opa.start()
             parts.callback(self.opa.stop)
+            if self.provider is not None:
+                self.provider.start()
+                parts.callback(self.provider.stop)
             self.sandbox.wait_ready(lambda: answers(f"{self.sandbox_url}/healthz"))
             self.parts = parts.pop_all()
         return self
@@ -123,7 +129,9 @@ class Embedded:
         server.run(sockets=[self._listener])
 
     def _complete(self, on_ready: Callable[[], None]) -> None:
-        self.parts.callback(start_thread(self._worker_settings()))
+        worker = self._worker_settings()
+        send_traces(worker.otlp_endpoint, worker.worker_name)
+        self.parts.callback(start_thread(worker))
         deadline = time.monotonic() + READY_WITHIN_S
         while self.waiting_for() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -160,6 +168,7 @@ class Embedded:
             signing_key_file=None,
             worker_token=SecretStr(self.worker_token()),
             audit_log=str(data / "audit.jsonl"),
+            **(self.provider.settings() if self.provider else {}),
         )
 
     def _worker_settings(self) -> WorkerSettings:

@@ -105,12 +105,12 @@ class IdentityProvider:
     def stop(self) -> None:
         self.child.stop()
 
-    def settings(self) -> dict[str, str]:
-        """What a gateway is told of it, as environment variables."""
+    def settings(self) -> dict[str, Any]:
+        """What a gateway is told of it: fields of its settings."""
         return {
-            "OPSGATE_OIDC_ISSUER": self.issuer,
-            "OPSGATE_OIDC_CLIENT_ID": CLIENT_ID,
-            "OPSGATE_OIDC_CLIENT_SECRET": self.client_secret,
-            "OPSGATE_OIDC_SCOPES": "openid profile groups",
-            "OPSGATE_OIDC_ACR_VALUES": "mfa",
+            "oidc_issuer": self.issuer,
+            "oidc_client_id": CLIENT_ID,
+            "oidc_client_secret": self.client_secret,
+            "oidc_scopes": "openid profile groups",
+            "oidc_acr_values": "mfa",
         }

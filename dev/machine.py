@@ -14,6 +14,8 @@ NEEDED = {
     "redis-server": ("redis-server",),
     "postgresql": ("initdb",),
     "prometheus": ("prometheus",),
+    "nodejs": ("node",),
+    "npm": ("npm",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
 }
 """Debian package: the programs of which one shows that it is there."""

@@ -28,6 +28,7 @@ from gateway.infra.slack_evidence import SlackEvidence
 from gateway.infra.store.store import SqlStore
 from gateway.infra.telemetry import Telemetry
 
+REDIS_GONE = "Redis is gone: commands work, but limits are not counted and pages learn of changes a second later"
 log = structlog.get_logger("opsgate.gateway")
 
 
@@ -81,13 +82,8 @@ class House:
 
     async def _relay(self) -> None:
         async def once() -> None:
-            try:
-                while await relay.relay(self.gate):
-                    pass
-            except Unavailable as problem:
-                relay.note(self.gate, problem)
-                raise
-            relay.note(self.gate, None)
+            while await relay.relay(self.gate):
+                pass
 
         while True:
             await _survive(once)
@@ -123,25 +119,17 @@ class House:
 
     async def readiness(self) -> dict[str, Any]:
         """What works: `ready` when commands can be decided and written down."""
-        checks = {"store": await self._store_check(), "policy": _check(await self.policy.ready())}
+        checks = {"store": await _works(self.store.alive()), "policy": _check(await self.policy.ready())}
         required = all(c["ok"] for c in checks.values())
         checks["policy_files"] = self._policy_files()
-        for part in ("catalog", "directory", "broker"):
+        for part in ("catalog", "directory"):
             checks[part] = _check(self.gate.system.problems.get(part, ""))
-        checks["redis"] = _check(
-            "" if self.limits.working else "Redis is gone: limits are not counted, feeds are slower"
-        )
+        checks["broker"] = await _works(self.dispatcher.alive())
+        checks["redis"] = _check("" if await self.limits.alive() else REDIS_GONE)
         known = checks["store"]["ok"]
         checks["workers"], checks["operations"] = map(_check, await self._workers() if known else ("not known", ""))
         self.telemetry.problems.set(sum(not c["ok"] for c in checks.values()))
         return {"ready": required, "revision": self.policy.revision, "checks": checks}
-
-    async def _store_check(self) -> dict[str, Any]:
-        try:
-            await self.store.alive()
-        except GateError as problem:
-            return _check(problem.detail)
-        return _check("")
 
     def _policy_files(self) -> dict[str, Any]:
         path = self.policy_status_file
@@ -169,6 +157,14 @@ class House:
 
 def _check(problem: str) -> dict[str, Any]:
     return {"ok": not problem, "detail": problem}
+
+
+async def _works(alive: Awaitable[None]) -> dict[str, Any]:
+    try:
+        await alive
+    except GateError as problem:
+        return _check(problem.detail)
+    return _check("")
 
 
 async def _survive(job: Callable[[], Awaitable[Any]]) -> None:

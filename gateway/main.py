@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import opsgate
-from gateway.api import invocations, problems, questions, session, system, terminals, workers
+from gateway.api import invocations, people, problems, questions, session, system, terminals, workers
 from gateway.api.limits import Limits
+from gateway.api.link_pages import link_pages
 from gateway.api.sign_in import sign_in_router
 from gateway.console.pages import console_router
 from gateway.console.small_pages import SmallPages
@@ -45,8 +46,16 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     app.state.running = set()
     problems.install(app)
     show = SmallPages().show
-    small = (sign_in_router(show), terminals.terminal_pages(show), terminals.router)
-    for router in (invocations.router, questions.router, session.router, *small, workers.router, system.router):
+    small = (sign_in_router(show), link_pages(show), terminals.terminal_pages(show), terminals.router)
+    for router in (
+        invocations.router,
+        questions.router,
+        people.router,
+        session.router,
+        *small,
+        workers.router,
+        system.router,
+    ):
         app.include_router(router)
     if settings.profile == "embedded":
         app.include_router(system.dev_router)

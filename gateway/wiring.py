@@ -21,7 +21,7 @@ from gateway.infra.sinks import make_sinks
 from gateway.infra.slack_evidence import SlackEvidence
 from gateway.infra.store import migrate
 from gateway.infra.store.store import SqlStore
-from gateway.infra.telemetry import Telemetry
+from gateway.infra.telemetry import Telemetry, TracedDispatcher, TracedPolicy
 from gateway.infra.tickets import FileTracker
 from gateway.settings import Settings
 
@@ -52,8 +52,8 @@ def build(settings: Settings) -> House:
         tenant=settings.tenant,
         zones=tuple(z.strip() for z in settings.zones.split(",") if z.strip()),
         store=store,
-        policy=policy,
-        dispatcher=dispatcher,
+        policy=TracedPolicy(policy, telemetry),
+        dispatcher=TracedDispatcher(dispatcher, telemetry),
         tickets=keys,
         limits=limits,
         bus=bus,

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -34,6 +34,16 @@ from opsgate.contracts.invocations import (
     State,
     SubmitInvocation,
 )
+from opsgate.contracts.people import (
+    CloseReview,
+    Credential,
+    Delegation,
+    LinkedAccount,
+    MadeToken,
+    NewDelegation,
+    NewToken,
+    Review,
+)
 from opsgate.contracts.problems import CONTENT_TYPE, Problem
 from opsgate.errors import BadAnswer, GatewayRefused, GatewayUnreachable, Mistake, OpsgateError
 
@@ -48,6 +58,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
 
 # Nothing that could leave its place in a path or a header.
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@|-]{0,199}")
+_SAFE_ACCOUNT = re.compile(r"[a-z]{1,20}(:[A-Za-z0-9][A-Za-z0-9_.@|-]{0,79})(/[A-Za-z0-9][A-Za-z0-9_.@|-]{0,79})")
 _SAFE_HEADER = re.compile(r"[!-~]+")
 
 
@@ -187,6 +198,52 @@ class Client:
             await asyncio.sleep(pause * (0.5 + secrets.randbelow(1000) / 1000))
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
+    # Approvals, and what people hold
+
+    def approvals(
+        self, view: Literal["waiting", "asked", "decided"] = "waiting", *, page_size: int = 50
+    ) -> AsyncGenerator[InvocationView, None]:
+        """What waits for the asker, oldest first; or what they asked for or decided, newest first."""
+        return self._pages("/v1/approvals", {"view": view, "limit": page_size}, Page[InvocationView], "cursor")
+
+    async def reviews(self, *, open_only: bool = False) -> tuple[Review, ...]:
+        """What was done with the glass broken, newest first."""
+        return (await self._get("/v1/reviews", Page[Review], {"open": "true" if open_only else ""})).items
+
+    async def close_review(self, review_id: str, body: CloseReview, *, key: str | None = None) -> Review:
+        return await self._post(f"/v1/reviews/{_id(review_id)}/close", body, Review, key)
+
+    async def links(self, *, person: str = "") -> tuple[LinkedAccount, ...]:
+        """The asker's chat accounts, or for security those of `person`."""
+        return (await self._get("/v1/links", Page[LinkedAccount], {"person": person})).items
+
+    async def unlink(self, identity: str) -> None:
+        """`identity`: `platform:workspace/account`."""
+        if not _SAFE_ACCOUNT.fullmatch(identity):
+            raise Mistake(f"{identity!r} is no chat account. They look like slack:T0ACME/U0ALICE; see `opsgate links`.")
+        await self._delete(f"/v1/links/{identity}")
+
+    async def tokens(self) -> tuple[Credential, ...]:
+        """API tokens of the asker and of service accounts they own, newest first."""
+        return (await self._get("/v1/tokens", Page[Credential])).items
+
+    async def make_token(self, body: NewToken, *, key: str | None = None) -> MadeToken:
+        """The token is told this once: an answer that is lost is a token to revoke."""
+        return await self._post("/v1/tokens", body, MadeToken, key)
+
+    async def revoke_token(self, token_id: str) -> None:
+        await self._delete(f"/v1/tokens/{_id(token_id)}")
+
+    async def delegations(self) -> tuple[Delegation, ...]:
+        """Given or taken by the asker, newest first."""
+        return (await self._get("/v1/delegations", Page[Delegation])).items
+
+    async def delegate(self, body: NewDelegation, *, key: str | None = None) -> Delegation:
+        return await self._post("/v1/delegations", body, Delegation, key)
+
+    async def end_delegation(self, delegation_id: str) -> None:
+        await self._delete(f"/v1/delegations/{_id(delegation_id)}")
+
     # Development gateways only
 
     async def persona_token(self, persona: str) -> PersonaToken:
@@ -218,10 +275,17 @@ class Client:
 
     async def _get(self, path: str, answer: type[T], params: Params | None = None) -> T:
         try:
-            response = await self._http.get(path, params=params)
+            response = await self._http.get(path, params=_given(params or {}))
         except httpx2.TransportError as why:
             raise self._unreachable(why) from why
         return await self._read(response, answer)
+
+    async def _delete(self, path: str) -> None:
+        try:
+            response = await self._http.delete(path)
+        except httpx2.TransportError as why:
+            raise self._unreachable(why) from why
+        await self._check(response)
 
     async def _pages(self, path: str, params: Params, page: type[Page[T]], cursor: str) -> AsyncGenerator[T, None]:
         params = _given(params)

@@ -35,7 +35,7 @@ deny contains {"code": "review_open", "msg": msg} if {
 	input.request.break_glass.requested
 	input.recent.open_reviews > 0
 	msg := sprintf(
-		"You broke the glass before, and that has not been reviewed yet (open reviews: %d). Have %s close the oldest first; until then somebody else in %s can do this.",
+		"You broke the glass before, and that has not been reviewed yet (open reviews: %d). Ask %s to close the oldest first; until then somebody else in %s can do this.",
 		[input.recent.open_reviews, concat(" or ", data.roles.security), on_call],
 	)
 }

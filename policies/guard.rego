@@ -217,7 +217,7 @@ deny contains {"code": "ticket_needed", "msg": msg} if {
 	members.changes
 	not break_glass.active
 	ticketed
-	msg := sprintf("Changes to %s need a change ticket: say it with `--ticket`, such as `--ticket OPS-12`.", [words.target])
+	msg := sprintf("Changes to %s need a change ticket: name it with `--ticket`, such as `--ticket OPS-12`.", [words.target])
 }
 
 ticketed if input.resource.env in data.tickets.required

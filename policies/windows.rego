@@ -17,7 +17,7 @@ deny contains {"code": "window_closed", "msg": msg} if {
 	some window in matching
 	window.kind == "deny"
 	inside(window)
-	msg := sprintf("No changes to %s now: %s (%s). Ask again afterwards%s", [words.target, window.name, span(window), emergency])
+	msg := sprintf("No changes to %s now: %s (%s). Ask again afterwards; in an emergency whoever is on call may break the glass.", [words.target, window.name, span(window)])
 }
 
 deny contains {"code": "outside_window", "msg": msg} if {
@@ -26,7 +26,7 @@ deny contains {"code": "outside_window", "msg": msg} if {
 	count(allowing) > 0
 	count({window | some window in allowing; inside(window)}) == 0
 	spans := concat("; ", sort({sprintf("%s (%s)", [window.name, span(window)]) | some window in allowing}))
-	msg := sprintf("%s changes only inside %s. Ask again then%s", [words.target, spans, emergency])
+	msg := sprintf("%s changes only inside %s. Ask again then; in an emergency whoever is on call may break the glass.", [words.target, spans])
 }
 
 # A window whose local time nobody knows is one nobody can keep.
@@ -35,15 +35,15 @@ deny contains {"code": "zone_unknown", "msg": msg} if {
 	some window in matching
 	not input.now.local[window.zone]
 	msg := sprintf(
-		"The change window %s is in the time zone %s, and the gateway was not told to keep that: add it to OPSGATE_ZONES. Tell the people who run the gateway%s",
-		[window.name, window.zone, emergency],
+		"The change window %s is in the time zone %s, and the gateway was not told to keep that: add it to OPSGATE_ZONES. Tell the people who run the gateway; in an emergency whoever is on call may break the glass.",
+		[window.name, window.zone],
 	)
 }
 
 deny contains {"code": "bad_data", "msg": msg} if {
 	kept
 	not whole
-	msg := sprintf("The policy's own data has a broken change window, so nothing changes. Ask security to repair windows in data.json%s", [emergency])
+	msg := "The policy's own data has a broken change window, so nothing changes. Ask security to repair windows in data.json; in an emergency whoever is on call may break the glass."
 }
 
 # Whom windows are for.
@@ -51,8 +51,6 @@ kept if {
 	members.changes
 	not break_glass.active
 }
-
-emergency := "; in an emergency whoever is on call may break the glass."
 
 # ---- which windows, and when --------------------------------------------------------------
 

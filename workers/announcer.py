@@ -66,6 +66,7 @@ class Announcer:
             except GatewayTrouble as trouble:
                 if heard is not False:
                     _log.warning("announce.failed", why=str(trouble))
+                    pause_s = 0.0
                 heard = False
                 pause_s = min(self._every_s, max(FIRST_RETRY_S, pause_s * 2))
             else:

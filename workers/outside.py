@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import httpx2
+from opentelemetry import propagate, trace
 from pydantic import BaseModel
 
 from opsgate.connectors import Cancelled, ConnectorError, Handle, Operation, OutsideUnreachable, Result, Run
+from workers.telemetry import tracer
 
 TIMEOUT = httpx2.Timeout(10, connect=3, pool=5)
 MAX_ANSWER = 1024 * 1024
@@ -78,13 +80,20 @@ class Outside:
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, method: str, path: str, **kwargs: Any) -> tuple[httpx2.Response, dict[str, Any]]:
-        with self._client.stream(method, self._url + path, **kwargs) as response:
-            size, chunks = 0, []
-            for chunk in response.iter_bytes():
-                size += len(chunk)
-                if size > MAX_ANSWER:
-                    raise OutsideUnreachable(f"{self._name} answered with more than {MAX_ANSWER // 1024} KiB.")
-                chunks.append(chunk)
+        size, chunks = 0, []
+        # Neither path nor error is put into the span: either may hold what was asked.
+        with tracer().start_as_current_span(
+            f"{method} {self._name}", kind=trace.SpanKind.CLIENT, record_exception=False, set_status_on_exception=False
+        ) as span:
+            headers: dict[str, str] = {}
+            propagate.inject(headers)
+            with self._client.stream(method, self._url + path, headers=headers, **kwargs) as response:
+                span.set_attribute("http.response.status_code", response.status_code)
+                for chunk in response.iter_bytes():
+                    size += len(chunk)
+                    if size > MAX_ANSWER:
+                        raise OutsideUnreachable(f"{self._name} answered with more than {MAX_ANSWER // 1024} KiB.")
+                    chunks.append(chunk)
         answer = httpx2.Response(response.status_code, content=b"".join(chunks))
         try:
             body = answer.json()

@@ -17,9 +17,9 @@ from opsgate.contracts.jobs import ClaimAnswer, ClaimJob, WakeUp
 from workers.carrying import Outcome, carry_out
 from workers.gateway_api import Gateway, GatewayTrouble
 from workers.lease import Lease, LeaseLost
+from workers.telemetry import tracer
 
 _log = structlog.get_logger(__name__)
-_tracer = trace.get_tracer("opsgate.workers")
 
 
 class Runner:
@@ -41,7 +41,7 @@ class Runner:
         """Returns when the step is reported or given up. Never raises for trouble: the gateway wakes somebody again."""
         parent = propagate.extract({"traceparent": wake.traceparent})
         with (
-            _tracer.start_as_current_span("job", context=parent, kind=trace.SpanKind.CONSUMER) as span,
+            tracer().start_as_current_span("job", context=parent, kind=trace.SpanKind.CONSUMER) as span,
             structlog.contextvars.bound_contextvars(
                 invocation_id=wake.job, trace_id=f"{span.get_span_context().trace_id:032x}"
             ),
@@ -75,4 +75,8 @@ class Runner:
                 "failed",
                 f"Worker {self.worker} does not offer {claim.operation}; add its connector to OPSGATE_CONNECTORS.",
             )
-        return carry_out(operation, claim, lease, self._clock)
+        with tracer().start_as_current_span(claim.operation, record_exception=False) as span:
+            span.set_attribute("opsgate.step", claim.step or "start")
+            outcome = carry_out(operation, claim, lease, self._clock)
+            span.set_attribute("opsgate.result", outcome.result)
+            return outcome

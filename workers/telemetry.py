@@ -1,6 +1,6 @@
 """JSON log lines and traces of a worker process.
 
-Refuses to touch a process that is not a worker's own: only `python -m workers` calls it.
+Refuses to touch a process that did not ask: only `python -m workers` and, for traces, `python -m dev` call it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,23 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+_tracer: trace.Tracer = TracerProvider().get_tracer("opsgate.workers")
+
+
+def _name(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Both ids stand on every line, empty where there is none, as in the gateway's log."""
+    line.setdefault("invocation_id", "")
+    line.setdefault("trace_id", "")
+    return line
 
 
 def log_json(level: str) -> None:
     """Every line of this process, Celery's too, as one JSON object on stderr, with what the runner bound to it."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _name,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -51,12 +61,19 @@ def log_json(level: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def tracer() -> trace.Tracer:
+    """Makes the worker's spans; they go nowhere until `send_traces` said where."""
+    return _tracer
+
+
 def send_traces(endpoint: str, worker: str) -> None:
     """Spans to an OTLP/HTTP collector at `endpoint` (its base address); nothing at all when that is empty."""
+    global _tracer
     if endpoint:
         provider = TracerProvider(
             resource=Resource.create({"service.name": "opsgate-worker", "opsgate.worker": worker})
         )
         exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=5)
         provider.add_span_processor(BatchSpanProcessor(exporter))
-        trace.set_tracer_provider(provider)
+        # Not the provider of the whole process: a gateway beside it would speak under the worker's name.
+        _tracer = provider.get_tracer("opsgate.workers")

@@ -25,7 +25,7 @@ function open() {
     clients: [{ ...client, grant_types: ['authorization_code'], response_types: ['code'] }],
     jwks: { keys },
     cookies: { keys: cookieKeys },
-    claims: { openid: ['sub'], profile: ['name'], groups: ['groups'], acr: null, amr: null, auth_time: null },
+    claims: { openid: ['sub', 'acr', 'amr'], profile: ['name'], groups: ['groups'] },
     conformIdTokenClaims: false, // groups stand in the ID token, as most companies have it
     acrValues: ['mfa'],
     features: { devInteractions: { enabled: false } },

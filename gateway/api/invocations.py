@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -20,7 +22,7 @@ from gateway.flows.drafting import Ask
 from gateway.flows.identify import Unlinked
 from gateway.flows.submit import submit
 from gateway.house import House
-from gateway.infra.telemetry import traceparent
+from gateway.infra.telemetry import about, current_traceparent
 from opsgate.contracts.invocations import (
     Answer,
     CancelInvocation,
@@ -36,6 +38,7 @@ from opsgate.contracts.invocations import (
 from opsgate.contracts.problems import Code
 
 router = APIRouter(prefix="/v1", tags=["invocations"])
+CursorQuery = Annotated[str | None, Query(pattern=r"^[0-9]{1,19}\.inv_[0-9a-hjkmnp-tv-z]{10}$")]
 InvocationId = Annotated[str, Path(pattern=r"^inv_[0-9a-hjkmnp-tv-z]{10}$")]
 
 
@@ -51,8 +54,10 @@ async def send_message(
     text, context = _as_proven(call, body.text, body.context)
 
     async def work() -> Answer:
-        ask = Ask(text, None, {}, Options(), context, traceparent())
-        return await chat.say(house.gate, ask, _placed(call, context), call.once())
+        ask = Ask(text, None, {}, Options(), context, current_traceparent())
+        said = await chat.say(house.gate, ask, _placed(call, context), call.once())
+        about(said.invocation.id if said.invocation else "")
+        return said
 
     found: Answer = await answered(request, call, work)
     return found
@@ -68,9 +73,10 @@ async def submit_invocation(
 
     async def work() -> Response:
         options = Options(body.reason, body.ticket, body.break_glass)
-        ask = Ask(text, body.command, body.args, options, context, traceparent())
+        ask = Ask(text, body.command, body.args, options, context, current_traceparent())
         once = call.once(_status)
         inv = await submit(house.gate, ask, _placed(call, context), lambda made: once(view(made)))
+        about(inv.id)
         shown = view(inv)
         return JSONResponse(shown.model_dump(mode="json", by_alias=True), _status(shown))
 
@@ -102,7 +108,7 @@ def _placed(call: Posted, context: ChatContext) -> Asker:
 async def list_invocations(
     house: HouseDep,
     who: PersonDep,
-    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,19}\.inv_[0-9a-hjkmnp-tv-z]{10}$")] = None,
+    cursor: CursorQuery = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     state: State | None = None,
     service: Annotated[str | None, Query(max_length=63)] = None,
@@ -111,13 +117,20 @@ async def list_invocations(
     """Newest first. Follow `next` until it is null."""
     wanted = ports.Query(
         viewer=None if explain.SECURITY in who.principal.groups else who.id,
-        limit=limit + 1,
-        before=_cursor(cursor),
         state=state.value if state else None,
         service=service,
         channel=channel,
     )
-    rows = await house.store.invocations(wanted)
+    return await page_of(
+        lambda before, most: house.store.invocations(replace(wanted, before=before, limit=most)), cursor, limit
+    )
+
+
+async def page_of(
+    read: Callable[[tuple[int, str] | None, int], Awaitable[list[Invocation]]], cursor: str | None, limit: int
+) -> Page[InvocationView]:
+    """One page of what `read` gives, newest first: it is told after which one to begin, and how many at most."""
+    rows = await read(_cursor(cursor), limit + 1)
     more = rows[limit - 1] if len(rows) > limit else None
     following = f"{more.created_ns}.{more.id}" if more else None
     return Page(items=tuple(view(r) for r in rows[:limit]), next=following)

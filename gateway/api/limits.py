@@ -9,7 +9,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.problems import answer, defect, make
-from gateway.infra.telemetry import Telemetry
+from gateway.domain.ids import INVOCATION
+from gateway.infra.telemetry import METHODS, Telemetry
 from opsgate.contracts.problems import Code, Problem
 
 MAX_BODY = 256 * 1024
@@ -40,7 +41,8 @@ class Limits:
             await self._app(scope, receive, send)
             return
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"}
-        with self._telemetry.span(f"{scope['method']}", headers) as span:
+        named = INVOCATION.search(scope["path"])
+        with self._telemetry.span("HTTP", headers, invocation_id=named[0] if named else "") as span:
             status = 0
 
             async def counted(message: Message) -> None:
@@ -61,20 +63,29 @@ class Limits:
                     if status:
                         raise
                     await defect(error)(scope, receive, counted)
-            route = getattr(scope.get("route"), "path", "unmatched")
-            span.update_name(f"{scope['method']} {route}")
-            self._telemetry.answers.labels(scope["method"] if route != "unmatched" else "-", route, status).inc()
+            route = getattr(scope.get("route"), "path", None)
+            span.update_name(f"{scope['method'] if scope['method'] in METHODS else 'HTTP'} {route or 'unmatched'}")
+            span.set_attribute("http.response.status_code", status)
+            self._telemetry.answered(scope["method"], route, status)
 
 
 def _refusal(body: bytes | None) -> Problem | None:
     """What is wrong with the body before anybody parses it, if anything is."""
     if body is None:
         return make(413, Code.TOO_LARGE, f"The body is larger than {MAX_BODY // 1024} KiB. Send less.")
-    if not json.detect_encoding(body).startswith("utf-8"):
+    if not _is_utf8(body):
         return make(400, Code.BAD_INPUT, "The body is not UTF-8. Send JSON as UTF-8.")
     if too_deep(body):
         return make(400, Code.BAD_INPUT, f"The JSON nests deeper than {MAX_DEPTH}. Send it flatter.")
     return None
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return json.detect_encoding(body).startswith("utf-8")  # ASCII as UTF-16 is UTF-8 too, with NULs
 
 
 async def _read(receive: Receive) -> bytes | None:

@@ -74,12 +74,12 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(RequestValidationError)
-    async def _shape(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _shape(request: Request, error: RequestValidationError) -> JSONResponse:
         if any(e["type"] == "missing" and e["loc"] == _KEY for e in error.errors()):
             words = "Send an `Idempotency-Key` header: a new random text for each thing you ask."
             return answer(make(400, Code.KEY_MISSING, words))
         errors = tuple(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"[:300] for e in error.errors()[:20])
-        return answer(make(422, Code.BAD_INPUT, "The request has another shape than the API takes.", errors=errors))
+        return answer(make(422, Code.BAD_INPUT, _shape_words(request, error), errors=errors))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -88,6 +88,20 @@ def install(app: FastAPI) -> None:
         if error.status_code == 405:
             headers.update(_allow(app, request.url.path))
         return answer(make(error.status_code, code, str(error.detail)), headers)
+
+
+def _shape_words(request: Request, error: RequestValidationError) -> str:
+    """What is wrong with the body as a whole, or that `errors` says where it is."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return f"The body is not JSON: it breaks off or has a mistake at character {first['loc'][-1]}."
+    if first["loc"] == ("body",):
+        if first["type"] == "missing":
+            return "The body is empty. Send JSON, with the header `Content-Type: application/json`."
+        if "json" not in request.headers.get("content-type", ""):
+            return "The body is not marked as JSON. Send it with the header `Content-Type: application/json`."
+        return "The body is JSON, but no object. Send one: {…}."
+    return "The request has another shape than the API takes: `errors` says where, /openapi.json has the shape."
 
 
 def _allow(app: FastAPI, path: str) -> dict[str, str]:

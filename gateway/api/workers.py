@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path
 
 from gateway.api.callers import HouseDep, WorkerDep
 from gateway.flows import claim, report
+from gateway.infra.telemetry import about
 from opsgate.contracts.jobs import (
     Announce,
     ClaimAnswer,
@@ -30,6 +31,7 @@ async def announce(house: HouseDep, body: Announce) -> None:
 
 @router.post("/claims", operation_id="claimJob")
 async def claim_job(house: HouseDep, body: ClaimJob) -> ClaimAnswer:
+    about(body.job)
     return await claim.claim(house.gate, body)
 
 

@@ -101,7 +101,7 @@ class Command(_Model):
                 problems.append(f"required param `{param.name}` comes after an optional one")
             seen_optional = seen_optional or not param.required
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     @property

@@ -174,6 +174,10 @@ def decision(inv: Invocation, phase: Phase, asked: p.PolicyInput, result: Policy
         if unknown:
             text = f"The policy demands `{unknown[0]}`, which this gateway cannot do. Ask the security team."
             answer, failure = None, Reason(code="policy_unknown_obligation", msg=text)
+    if answer is not None and answer.effect is not Verdict.DENY and not asked.subject.verified:
+        # Whatever a policy forgot to ask: for somebody who is not there any more nothing runs.
+        text = f"{inv.asked_by_name} is not active here any more, so nothing they asked for runs. Ask for it yourself."
+        answer, failure = None, Reason(code="asker_gone", msg=text)
     if answer is not None and _contradicts_itself(answer):
         answer, failure = None, Reason(code="policy_bad_answer", msg=_NO_DECISION.format("it contradicts itself"))
     document = asked.model_dump(mode="json", by_alias=True)

@@ -104,7 +104,7 @@ class Directory(_Model):
             ]
         problems += self._bad_people()
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def _bad_people(self) -> list[str]:

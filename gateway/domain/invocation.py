@@ -60,7 +60,7 @@ class Job(_Model):
     worker: str = ""
     handle: dict[str, Any] | None = None
     cancel_requested_by: str = ""
-    waiting_for_worker: bool = False
+    waiting_for: Literal["", "worker", "broker"] = ""
     progress: Progress | None = None
 
 

@@ -174,6 +174,9 @@ class Store(Protocol):
 
     async def due(self, now_ns: int, hold_ns: int, limit: int) -> list[Wake]: ...
     async def published(self, ids: Sequence[int]) -> None: ...
+    async def unsent(self, jobs: Sequence[str]) -> set[str]:
+        """Which of these Jobs still have a wake-up that was not published."""
+
     async def overdue(self, now_ns: int, limit: int) -> list[Invocation]:
         """Pending ones past their expiry, running ones with a dead lease, queued ones that nobody claimed."""
 
@@ -195,7 +198,8 @@ class Sink(Protocol):
 class Policy(Protocol):
     """The policy engine. Never raises: no answer is a PolicyResult with a failure."""
 
-    revision: str
+    @property
+    def revision(self) -> str: ...
 
     async def decide(self, document: PolicyInput) -> PolicyResult: ...
     async def decide_all(self, documents: Sequence[PolicyInput]) -> list[PolicyResult]:
@@ -206,6 +210,7 @@ class Dispatcher(Protocol):
     """Wakes a worker. Raises Unavailable when the broker is gone."""
 
     async def wake(self, job: str, ticket: str, traceparent: str) -> None: ...
+    async def alive(self) -> None: ...
 
 
 class Tickets(Protocol):

@@ -47,7 +47,11 @@ def count_met(
     votes = [a for a in approvals if a.approver.on_behalf_of not in voters]
     # Two delegates of one person stand for one person.
     fitting = {
-        place: {a.approver.on_behalf_of or a.approver.id for a in votes if fits(places[place][0], a, askers, now_ns, request_hash)}
+        place: {
+            a.approver.on_behalf_of or a.approver.id
+            for a in votes
+            if fits(places[place][0], a, askers, now_ns, request_hash)
+        }
         for place in range(len(places))
     }
     holder: dict[str, int] = {}

@@ -27,6 +27,18 @@ _TONES: dict[State, Tone] = {
     State.UNKNOWN: "failure",
 }
 
+_QUEUED = {
+    "": "Allowed. Starting…",
+    "worker": "Allowed, and waiting for a worker: none that can do this is running. It starts when one is back.",
+    "broker": "Allowed, and waiting: no worker can be reached at the moment (the broker is gone). "
+    "It starts when that works again.",
+}
+"""What an allowed Invocation waits for, by `Job.waiting_for`."""
+_NEXT = {
+    State.FAILED: " Its log says more; mend what it names, then ask again.",
+    State.UNKNOWN: " Look at the target before you ask again.",
+}
+"""What to do about an end that does not say so itself."""
 _TOO_LATE = "What allowed it ran out before a worker could start it"
 
 
@@ -133,18 +145,15 @@ def text_of(inv: Invocation) -> str:
                 f"Approve here, or type: {approve_line(inv)}"
             )
         case State.QUEUED:
-            if job and job.waiting_for_worker:
-                return (
-                    "Allowed, and waiting for a worker: none that can do this is running. It starts when one is back."
-                )
-            return "Allowed. Starting…"
+            return _QUEUED[job.waiting_for if job else ""]
         case State.RUNNING:
             doing = job.progress.text if job and job.progress and job.progress.text else "Running…"
             return f"{doing} (asked to stop)" if job and job.cancel_requested_by else doing
         case State.SUCCEEDED | State.FAILED | State.UNKNOWN:
             summary = sentence((inv.outcome and inv.outcome.summary) or "It ended")
             took = f" {duration((job.finished_ns - job.started_ns) / NS)}." if job and job.started_ns else ""
-            return f"{summary} {credits(inv)}{took}"
+            told = inv.state is State.SUCCEEDED or "ask again" in summary.lower()
+            return f"{summary} {credits(inv)}{took}" + ("" if told else _NEXT[inv.state])
         case State.CANCELLED:
             how = sentence(inv.outcome.summary or "It was stopped") if inv.outcome else "Nothing was run."
             return f"Cancelled by {inv.ended_by or inv.asked_by_name}. {how}"
@@ -302,7 +311,7 @@ def view(inv: Invocation) -> InvocationView:
             duration_s=(job.finished_ns - job.started_ns) / NS if job.finished_ns and job.started_ns else None,
             worker=job.worker,
             fence=job.fence,
-            waiting_for_worker=job.waiting_for_worker,
+            waiting_for_worker=bool(job.waiting_for),
             cancel_requested=bool(job.cancel_requested_by),
             progress=job.progress,
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from gateway.domain.directory import Asker
 from gateway.domain.invocation import Invocation
 from gateway.domain.ports import Query
@@ -32,16 +34,34 @@ async def waiting_for(gate: Gate, who: Asker) -> list[Invocation]:
 
 async def asked_by(gate: Gate, who: Asker, before: Before, limit: int) -> list[Invocation]:
     """Newest first: what this person asked to change. What only reads is no matter of approvals."""
-    found: list[Invocation] = []
-    for _ in range(LOOKED_AT // AT_A_TIME):
-        rows = await gate.store.invocations(Query(viewer=who.id, limit=AT_A_TIME, before=before, asked_by=who.id))
-        found += [inv for inv in rows if inv.effect is not Effect.READ]
-        if len(rows) < AT_A_TIME or len(found) >= limit:
-            break
-        before = (rows[-1].created_ns, rows[-1].id)
-    return found[:limit]
+
+    def read(since: Before) -> Awaitable[list[Invocation]]:
+        return gate.store.invocations(Query(viewer=who.id, limit=AT_A_TIME, before=since, asked_by=who.id))
+
+    return await _picked(read, lambda inv: inv.effect is not Effect.READ, before, limit)
 
 
 async def decided_by(gate: Gate, who: Asker, before: Before, limit: int) -> list[Invocation]:
     """Newest first: what this person said yes or no to, and did not take back."""
-    return [inv for inv in await gate.store.voted(who.id, before, limit) if any(v.by == who.id for v in inv.votes)]
+
+    def read(since: Before) -> Awaitable[list[Invocation]]:
+        return gate.store.voted(who.id, since, AT_A_TIME)
+
+    return await _picked(read, lambda inv: any(v.by == who.id for v in inv.votes), before, limit)
+
+
+async def _picked(
+    read: Callable[[Before], Awaitable[list[Invocation]]],
+    fits: Callable[[Invocation], bool],
+    before: Before,
+    limit: int,
+) -> list[Invocation]:
+    """The first `limit` that fit, among at most LOOKED_AT."""
+    found: list[Invocation] = []
+    for _ in range(LOOKED_AT // AT_A_TIME):
+        rows = await read(before)
+        found += filter(fits, rows)
+        if len(rows) < AT_A_TIME or len(found) >= limit:
+            break
+        before = (rows[-1].created_ns, rows[-1].id)
+    return found[:limit]

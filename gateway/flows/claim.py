@@ -94,7 +94,7 @@ async def _take(gate: Gate, inv: Invocation, worker: str, now_ns: int, asked: As
             lease_until_ns=now_ns + LEASE_NS,
             started_ns=job.started_ns or now_ns,
             deadline_ns=deadline_ns,
-            waiting_for_worker=False,
+            waiting_for="",
         ),
     )
     body = summary(asked.decision) if asked else {}

@@ -21,8 +21,10 @@ async def reconcile(gate: Gate) -> int:
     moved = 0
     offers = await gate.store.offers()
     fresh = {name for name, (_, seen) in offers.items() if now_ns - seen < WORKER_FRESH_NS}
-    for inv in await gate.store.overdue(now_ns, BATCH):
-        change = _mend(gate, inv, now_ns, fresh)
+    found = await gate.store.overdue(now_ns, BATCH)
+    unsent = await gate.store.unsent([inv.id for inv in found]) if found else set()
+    for inv in found:
+        change = _mend(gate, inv, now_ns, fresh, inv.id in unsent)
         try:
             await gate.store.apply(change)
         except Conflict:
@@ -33,18 +35,18 @@ async def reconcile(gate: Gate) -> int:
     return moved
 
 
-def _mend(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str]) -> Change:
+def _mend(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str], unsent: bool) -> Change:
     if inv.state is State.PENDING:
         after = inv.changed(now_ns, state=lifecycle.step(inv.state, State.EXPIRED))
         entry = gate.entry("invocation.expired", after, "gateway", now_ns)
         return Change((entry,), after, inv.version, free=(open_name(inv),))
     if inv.state is State.QUEUED:
-        return _queued(gate, inv, now_ns, fresh)
-    return _running(gate, inv, now_ns)
+        return _queued(gate, inv, now_ns, fresh, unsent)
+    return _running(gate, inv, now_ns, unsent)
 
 
-def _queued(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str]) -> Change:
-    """Nobody claimed it: say so when no worker is there, and wake one again (the broker may have lost the message)."""
+def _queued(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str], unsent: bool) -> Change:
+    """Nobody claimed it: say what it waits for, and wake a worker again (the broker may have lost the message)."""
     start_by_ns = inv.job_changed().start_by_ns
     if start_by_ns and now_ns >= start_by_ns:
         after = inv.changed(now_ns, state=lifecycle.step(inv.state, State.EXPIRED))
@@ -52,13 +54,22 @@ def _queued(gate: Gate, inv: Invocation, now_ns: int, fresh: set[str]) -> Change
             "invocation.expired", after, "gateway", now_ns, why="what allowed it ran out before it started"
         )
         return Change((entry,), after, inv.version)
-    waits = not own.is_own(inv.operation) and inv.operation not in fresh
-    after = inv.changed(now_ns, job=inv.job_changed(waiting_for_worker=waits))
-    entry = gate.entry("job.woken_again", after, "gateway", now_ns, waiting_for_worker=waits)
-    return Change((entry,), after, inv.version, wake_ns=now_ns)
+    waits = "" if own.is_own(inv.operation) else "worker" if inv.operation not in fresh else "broker" if unsent else ""
+    after = inv.changed(now_ns, job=inv.job_changed(waiting_for=waits))
+    entry = gate.entry(_kind(unsent), after, "gateway", now_ns, waiting_for=waits)
+    return Change((entry,), after, inv.version, wake_ns=_wake(now_ns, unsent))
 
 
-def _running(gate: Gate, inv: Invocation, now_ns: int) -> Change:
+def _kind(unsent: bool) -> str:
+    return "job.waits" if unsent else "job.woken_again"
+
+
+def _wake(now_ns: int, unsent: bool) -> int | None:
+    """A wake-up that is still to be published is not doubled: an outage of the broker must not end in a flood."""
+    return None if unsent else now_ns
+
+
+def _running(gate: Gate, inv: Invocation, now_ns: int, unsent: bool) -> Change:
     job = inv.job_changed()
     lost = job.lease_until_ns > 0
     if job.deadline_ns and now_ns > job.deadline_ns + GRACE_NS:
@@ -75,6 +86,6 @@ def _running(gate: Gate, inv: Invocation, now_ns: int) -> Change:
         entry = gate.entry("job.given_up", after, "gateway", now_ns, worker=job.worker, fence=job.fence)
         return Change((entry,), after, inv.version, free=(inv.lock,))
     after = inv.changed(now_ns, job=inv.job_changed(lease_until_ns=0, due_ns=now_ns))
-    kind = "job.lease_lost" if lost else "job.woken_again"
+    kind = "job.lease_lost" if lost else _kind(unsent)
     entry = gate.entry(kind, after, "gateway", now_ns, worker=job.worker, fence=job.fence)
-    return Change((entry,), after, inv.version, wake_ns=now_ns)
+    return Change((entry,), after, inv.version, wake_ns=_wake(now_ns, unsent))

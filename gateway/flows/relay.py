@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.domain.errors import Unavailable
 from gateway.domain.invocation import NS
 from gateway.flows import own
 from gateway.flows.gate import Gate
@@ -30,11 +29,3 @@ async def relay(gate: Gate) -> int:
         if done:
             await gate.store.published(done)
     return len(done)
-
-
-def note(gate: Gate, problem: Unavailable | None) -> None:
-    """Says in readiness whether Jobs can be handed out."""
-    if problem is None:
-        gate.system.problems.pop("broker", None)
-    else:
-        gate.system.problems["broker"] = problem.detail

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 
 from gateway.domain.audit_chain import Entry
 from gateway.domain.directory import Asker
-from gateway.domain.errors import Refused
 from gateway.domain.ids import new_id
 from gateway.domain.invocation import NS
 from gateway.domain.people import Credential, CredentialKind, Revoke, Write
 from gateway.domain.ports import Change
 from gateway.flows.gate import Gate
 from gateway.flows.identify import OPAQUE
+from gateway.flows.in_person import refuse_others
 from gateway.flows.step_up import secret_digest
 from opsgate.contracts.base import Assurance
-from opsgate.contracts.problems import Code as Problem
 
 IDLE_NS = 8 * 3600 * NS
 CONSOLE_NS = 24 * 3600 * NS
@@ -106,8 +105,7 @@ async def sign_out(gate: Gate, token: str) -> None:
 
 async def sign_out_everywhere(gate: Gate, who: Asker) -> None:
     """Ends every browser session and every terminal's sign-in of this person. API tokens stay: they are listed."""
-    if who.method == "api_token":
-        raise Refused(Problem.FORBIDDEN, 403, "An API token cannot end sign-ins. Sign in and do it as yourself.")
+    refuse_others(who, "end sign-ins")
     now_ns = gate.clock.now_ns()
     ended: Write = Revoke(now_ns, account=who.id, kinds=("console", "cli"))
     await gate.store.apply(Change((Entry("sign_out.everywhere", "", who.id, now_ns, {}),), people=(ended,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.domain.directory import Asker
 from gateway.domain.invocation import Invocation
-from gateway.domain.words import title_of
+from gateway.domain.words import clock, title_of
 from gateway.flows.gate import Gate
 from opsgate.contracts.base import Assurance, PrincipalKind
 from opsgate.contracts.decisions import Requirement
@@ -43,7 +43,7 @@ def voting_for(gate: Gate, inv: Invocation, named: str | None, who: Asker) -> st
 
 def why_not(gate: Gate, inv: Invocation, verdict: str, saw: bool, who: Asker, giver: str) -> str:
     """Why this person's vote cannot be taken; empty when it can."""
-    over = _too_late(inv, verdict)
+    over = _too_late(inv, verdict, gate.clock.now_ns())
     if over:
         return over
     if not saw:
@@ -66,8 +66,10 @@ def why_not(gate: Gate, inv: Invocation, verdict: str, saw: bool, who: Asker, gi
     return ""
 
 
-def _too_late(inv: Invocation, verdict: str) -> str:
+def _too_late(inv: Invocation, verdict: str, now_ns: int) -> str:
     if inv.state is State.PENDING:
+        if inv.expires_ns <= now_ns:
+            return f"It waited until {clock(inv.expires_ns)}, and that is over. Nothing was run. Ask again."
         return ""
     if inv.state is State.QUEUED and verdict in ("reject", "withdraw") and not (inv.job and inv.job.started_ns):
         return ""

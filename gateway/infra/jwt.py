@@ -107,13 +107,17 @@ def load_issuers(path: Path, remote: Remote) -> list[Issuer]:
     """`issuers: [{issuer, audience, algorithms, jwks_file or jwks_url, assurance?}]`. Raises BadIssuers."""
     try:
         entries = (yaml.safe_load(path.read_text()) or {}).get("issuers", [])
+        if not entries:
+            raise ValueError("it names no issuer, so nobody could sign in")
         return [_issuer(e, path.parent, remote) for e in entries]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, jwt.PyJWTError) as error:
         wanted = "It must hold `issuers`, each with issuer, audience, algorithms, and jwks_file or jwks_url."
-        raise BadIssuers(f"{path}: {error}. {wanted}") from None
+        raise BadIssuers(f"{path}: {' '.join(str(error).split())}. {wanted}") from None
 
 
 def _issuer(entry: dict[str, Any], folder: Path, remote: Remote) -> Issuer:
+    if entry["issuer"] == PERSONAS:
+        raise ValueError(f"{PERSONAS} is the practice room's own issuer; name another")
     algorithms = tuple(entry["algorithms"])
     if not algorithms or not set(algorithms) <= _ASYMMETRIC:
         raise ValueError(f"algorithms of {entry['issuer']} must be among {', '.join(sorted(_ASYMMETRIC))}")

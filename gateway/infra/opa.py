@@ -130,7 +130,7 @@ class OpaPolicy:
             async with asyncio.timeout(self._deadline_s * 4):
                 raw = await self._query({})
         except (TimeoutError, aiohttp.ClientError, OSError, AttributeError, ValueError) as error:
-            return f"OPA does not answer ({type(error).__name__})"
+            return f"OPA does not answer ({type(error).__name__}), so every command is refused until it is back"
         if not isinstance(raw, dict) or "result" not in raw:
             return f"OPA has no rule data.{PACKAGE}.{RULE}: no policy is loaded"
         self.revision = _revision(raw) or self.revision

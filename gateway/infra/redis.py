@@ -32,7 +32,14 @@ class RedisLimits:
     def __init__(self, client: Any, per_minute: int) -> None:
         self._client = client
         self._per_minute = per_minute
-        self.working = True
+
+    async def alive(self) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._client.ping()
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return True
 
     async def take(self, subject: str) -> int:
         now = time.time()
@@ -42,9 +49,7 @@ class RedisLimits:
                 async with self._client.pipeline(transaction=True) as pipe:
                     count, _ = await pipe.incr(key).expire(key, 120).execute()
         except (RedisError, OSError, TimeoutError):
-            self.working = False
             return 0
-        self.working = True
         return 0 if count <= self._per_minute else max(1, int(60 - now % 60))
 
 

@@ -41,7 +41,7 @@ class SlackEvidence:
         key = "slack:" + hashlib.sha256(signature.encode()).hexdigest()[:40]
         try:
             return _read(evidence.body, key)
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError):
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, RecursionError):
             raise _refused("The Slack request is of a kind that Opsgate does not take") from None
 
 

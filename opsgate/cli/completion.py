@@ -23,8 +23,15 @@ LIMIT_S = 1.0
 
 # Names come from the gateway and land on somebody's command line.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:@/+=-]*|--?[a-z][a-z-]*")
-_TAKES_VALUE = frozenset({"--url", "--token", "--as", "--reason", "--timeout", "--for"})
-_WORDS = {"completion": ("bash", "zsh", "fish"), "audit": ("export", "verify")}
+_TAKES_VALUE = frozenset(
+    {"--url", "--token", "--as", "--reason", "--timeout", "--for", "--view", "--scope", "--days", "--account"}
+)
+_WORDS = {
+    "completion": ("bash", "zsh", "fish"),
+    "audit": ("export", "verify"),
+    "tokens": ("list", "make", "revoke"),
+    "reviews": ("close",),
+}
 
 _BASH = """\
 # opsgate: bash completion. Try it: source <(opsgate completion bash)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import sys
 from contextlib import aclosing
 from typing import Literal
 
@@ -13,6 +15,7 @@ from opsgate.cli.text import one_line
 from opsgate.client import Client
 from opsgate.contracts.commands import AskDecision
 from opsgate.contracts.invocations import Answer, CancelInvocation, CastVote, InvocationView, State, SubmitInvocation
+from opsgate.errors import Mistake
 
 
 @online
@@ -36,12 +39,21 @@ async def ask(args: argparse.Namespace, client: Client) -> int:
 
 @online
 async def approve(args: argparse.Namespace, client: Client) -> int:
-    return await _vote(args, client, "approve")
+    seen = await _seen(args, client)
+    if not (args.shown or args.yes) and not await _agreed(args, seen):
+        render.say("Nothing was sent.")
+        return exits.STOPPED
+    return await _vote(args, client, seen, "approve")
 
 
 @online
 async def reject(args: argparse.Namespace, client: Client) -> int:
-    return await _vote(args, client, "reject")
+    return await _vote(args, client, await _seen(args, client), "reject")
+
+
+@online
+async def withdraw(args: argparse.Namespace, client: Client) -> int:
+    return await _vote(args, client, await client.invocation(args.id), "withdraw")
 
 
 @online
@@ -101,9 +113,29 @@ def show_answer(answer: Answer, args: argparse.Namespace) -> int:
     return exits.OF_ANSWER.get(answer.kind, exits.OK)
 
 
-async def _vote(args: argparse.Namespace, client: Client, verdict: Literal["approve", "reject"]) -> int:
-    # The hash of what stands there now: if it changes before the vote arrives, the gateway refuses the vote.
-    seen = await client.invocation(args.id)
+async def _seen(args: argparse.Namespace, client: Client) -> InvocationView:
+    """What stands there now, and is what was on the screen if the person typed the hash of that."""
+    found = await client.invocation(args.id)
+    if args.shown and found.binding_hash.removeprefix("sha256:")[: len(args.shown)] != args.shown:
+        raise Mistake(f"What waits is not what you saw any more. Look again: opsgate status {args.id}")
+    return found
+
+
+async def _agreed(args: argparse.Namespace, seen: InvocationView) -> bool:
+    """Shows it and asks. Raises Mistake where nobody can be asked."""
+    if args.json or not sys.stdin.isatty():
+        words = f"Nobody can be asked here. Look at it with `opsgate status {args.id}`, then approve with --yes."
+        raise Mistake(words)
+    render.say(render.card(seen.card))
+    print("Approve exactly this? [y/N] ", end="", file=sys.stderr, flush=True)
+    said = await asyncio.to_thread(sys.stdin.readline)
+    return said.strip().lower() in ("y", "yes")
+
+
+async def _vote(
+    args: argparse.Namespace, client: Client, seen: InvocationView, verdict: Literal["approve", "reject", "withdraw"]
+) -> int:
+    # The hash of what was shown: if it changes before the vote arrives, the gateway refuses the vote.
     vote = CastVote(verdict=verdict, binding_hash=seen.binding_hash, reason=args.reason)
     return show_answer(await client.vote(args.id, vote), args)
 

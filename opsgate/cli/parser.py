@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from opsgate import __version__
 from opsgate.cli import exits
+from opsgate.cli.parser_people import count, people_commands
 
 DEFAULT_URL = "http://127.0.0.1:8420"
 STATES = tuple(exits.OF_STATE)
@@ -33,7 +34,7 @@ def build() -> Tree:
     )
     parser.add_argument("--version", action="version", version=f"opsgate {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    shared, output = _shared(), _output()
+    where, shared, output = _where(), _shared(), _output()
 
     def add(
         name: str, run: str, summary: str, *parents: argparse.ArgumentParser, aliases: tuple[str, ...] = ()
@@ -47,8 +48,13 @@ def build() -> Tree:
     _invocation_commands(add, shared, output)
     words = add("help", "about:help_text", "show what can be run, or one command", shared, output)
     words.add_argument("command", nargs="?", default="", help="a command of the catalog")
+    login = add("login", "login:login", "sign this terminal in, by your browser; every command uses it then", where)
+    login.add_argument("--device", action="store_true", help="show a code to type in a browser on another machine")
+    login.add_argument("--no-browser", action="store_true", help="only print the address")
+    add("logout", "login:logout", "end this terminal's sign-in", where)
     add("whoami", "about:whoami", "show who the gateway takes you for", shared, output)
     add("commands", "about:commands", "list the catalog and what you may run", shared, output)
+    people_commands(add, shared, output)
     _audit_commands(add("audit", "", "export the audit log, or check its chains"), shared, output)
     shell = add("completion", "completion:script", "print a completion script for your shell")
     shell.add_argument("shell", choices=("bash", "zsh", "fish"))
@@ -89,15 +95,20 @@ def _invocation_commands(add: Add, shared: argparse.ArgumentParser, output: argp
     for name, run_name, summary in (
         ("approve", "invocations:approve", "approve what somebody else asked for"),
         ("reject", "invocations:reject", "reject what somebody asked for"),
+        ("withdraw", "invocations:withdraw", "take back your own yes or no"),
         ("cancel", "invocations:cancel", "take back or stop an invocation"),
     ):
         vote = add(name, run_name, summary, shared, output)
         _id(vote)
+        if name in ("approve", "reject"):
+            vote.add_argument("shown", nargs="?", type=_hash, metavar="HASH", help="the digits the card shows")
+        if name == "approve":
+            vote.add_argument("--yes", action="store_true", help="do not show it and ask: for scripts")
         vote.add_argument("--reason", default="", required=name == "reject", help="why; others see it")
     _id(add("status", "invocations:status", "show one invocation as it is now", shared, output))
 
     history = add("history", "invocations:history", "list invocations, newest first", shared, output)
-    history.add_argument("--limit", type=_count, default=20, help="how many at most (default 20)")
+    history.add_argument("--limit", type=count, default=20, help="how many at most (default 20)")
     history.add_argument("--state", choices=STATES, help="only those in this state")
     history.add_argument("--service", default="", help="only those on this service")
 
@@ -145,12 +156,23 @@ def default_token() -> str:
     return os.environ.get("OPSGATE_TOKEN", "")
 
 
+def _where() -> argparse.ArgumentParser:
+    where = argparse.ArgumentParser(add_help=False)
+    _gateway(where)
+    return where
+
+
+def _gateway(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("gateway")
+    group.add_argument("--url", default=default_url(), help=f"where it is (default: OPSGATE_URL, or {DEFAULT_URL})")
+    return group
+
+
 def _shared() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    group = shared.add_argument_group("gateway")
-    group.add_argument("--url", default=default_url(), help=f"where it is (default: OPSGATE_URL, or {DEFAULT_URL})")
+    group = _gateway(shared)
     who = group.add_mutually_exclusive_group()
-    who.add_argument("--token", default=default_token(), help="your token (default: OPSGATE_TOKEN)")
+    who.add_argument("--token", default=default_token(), help="your token (default: OPSGATE_TOKEN, or `opsgate login`)")
     who.add_argument("--as", dest="persona", metavar="PERSONA", help="be alice, bob, ...: development gateways only")
     return shared
 
@@ -161,13 +183,13 @@ def _output() -> argparse.ArgumentParser:
     return output
 
 
+def _hash(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no hash; give the eight digits that the card shows, or nothing")
+    return text
+
+
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", text) or float(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; give one like 90 or 0.5")
     return float(text)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; give one from 1 to 99999")
-    return int(text)

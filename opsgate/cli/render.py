@@ -56,6 +56,7 @@ def card(shown: Card) -> str:
     if shown.progress:
         out.append(f"  {progress(shown.progress)}")
     out += [f"  {one_line(button.label)}: {_typed(button)}" for button in shown.buttons]
+    out += [f"  {one_line(link.label)}: {one_line(link.url)}" for link in shown.links]
     out += [f"  example: {one_line(example)}" for example in shown.examples]
     if shown.footer:
         out.append(_dim(f"  {one_line(shown.footer)}"))

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any
 
+from opsgate import tokens
 from opsgate.client import Client
 from opsgate.contracts.problems import Code
 from opsgate.errors import GatewayRefused, Mistake
@@ -32,16 +33,22 @@ def online(subcommand: Subcommand) -> Callable[[argparse.Namespace], int]:
 
 @asynccontextmanager
 async def connect(args: argparse.Namespace) -> AsyncIterator[Client]:
-    """A Client for `--url`, with `--token` or the token of the persona in `--as`."""
+    """A Client for `--url`, with `--token`, the token of the persona in `--as`, or that of `opsgate login`."""
     async with Client(args.url, await _token(args)) as client:
         yield client
 
 
 async def _token(args: argparse.Namespace) -> str:
     if not args.persona:
-        if not args.token:
-            raise Mistake("Say who you are: set OPSGATE_TOKEN, or give --as alice on a development gateway.")
-        return str(args.token)
+        if args.token:
+            return str(args.token)
+        kept = tokens.find(args.url)
+        if kept is None:
+            words = (
+                "Say who you are: run `opsgate login`, set OPSGATE_TOKEN, or give --as alice on a development gateway."
+            )
+            raise Mistake(words)
+        return kept.token
     async with Client(args.url, "") as nobody:
         try:
             return (await nobody.persona_token(args.persona)).token

@@ -51,7 +51,7 @@ export class Health {
   show() {
     const lines = this.lost
       ? [h("p", {}, h("strong", {}, "Not connected. "), "Trying again by itself; what you see may be out of date.")]
-      : this.failing.map(({ name, detail }) => h("p", {}, h("strong", {}, `${name}: `), detail));
+      : this.failing.map(({ name, detail }) => h("p", {}, h("strong", {}, `${name.replace("_", " ")}: `), detail));
     if (lines.length === 0 && this.notice) lines.push(h("p", {}, this.notice));
     const tone = this.lost || this.failing.length > 0 ? "warning" : "notice";
     const text = tone + lines.map((line) => line.textContent).join("\n");

@@ -105,6 +105,7 @@ class Document(Generic[T]):
         self._value: T | None = None
         self._at = 0.0
         self._tried: float | None = None
+        self._missed: float | None = None
         self._problem = ""
         self._running: asyncio.Task[None] | None = None
 
@@ -121,7 +122,11 @@ class Document(Generic[T]):
 
     async def again(self) -> T:
         """The same for somebody who misses something in it: fetched anew, but only once in COOL_DOWN_S for all."""
-        await self._look(COOL_DOWN_S)
+        if self._missed is None or self._clock() - self._missed >= COOL_DOWN_S:
+            self._missed = self._clock()
+            await self._look(0)
+        elif self._running is not None and not self._running.done():
+            await asyncio.wait((self._running,))  # perhaps it brings what is missed
         return await self.now()
 
     async def close(self) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import rfc8785
-from sqlalchemy import Connection, Engine, event, insert, select, text
+from sqlalchemy import Connection, Engine, Transaction, event, insert, select, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from gateway.domain.audit_chain import Entry, Head, link
@@ -27,11 +29,18 @@ from opsgate.contracts.audit import AuditRecord
 from opsgate.contracts.problems import Code
 
 STORE_GONE = (
-    "The database does not answer, so nothing was done. Try again in a moment; the same Idempotency-Key is safe."
+    "The database does not answer or cannot be written, so nothing was done. "
+    "Try again in a moment; if it stays so, tell the operator."
+)
+UNSURE = (
+    "The database went away in the middle, so it is not known whether this was taken. "
+    "Look at the history before you ask again."
 )
 NOT_STORABLE = "The database cannot keep one of these values: a NUL character or a number beyond 64 bits. Send another."
 AUDIT_GONE = "The audit log cannot be written, so nothing is run. Tell the operator of Opsgate."
 MAX_BATCH = 64
+RECENT_S = 10.0
+"""A failed write is spoken of for this long, or until one works."""
 _EVENT_LOCK = 704_127
 """PostgreSQL advisory lock: event numbers become visible in their order, whichever gateway writes them."""
 
@@ -68,6 +77,7 @@ class Batch:
 
 
 Unit = Callable[[Batch], Any]
+Waiting = tuple[Unit, Future[Any]]
 
 
 class Committer:
@@ -80,20 +90,28 @@ class Committer:
         self._sinks = sinks
         self._unsent: list[AuditRecord] = []
         self._deadline_s = deadline_s
-        self._queue: queue.SimpleQueue[tuple[Unit, asyncio.Future[Any], asyncio.AbstractEventLoop] | None]
-        self._queue = queue.SimpleQueue()
+        self._failed: tuple[float, Unavailable] | None = None
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     async def commit(self, unit: Unit) -> Any:
         """The unit's result, once it is durable. Raises what the unit raised, or Unavailable."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = loop.create_future()
-        self._queue.put((unit, done, loop))
-        try:
-            return await asyncio.wait_for(done, self._deadline_s)
-        except TimeoutError:
-            raise Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE) from None
+        done: Future[Any] = Future()
+        self._queue.put((unit, done))
+        answer = asyncio.wrap_future(done)
+        for _ in range(2):  # what has begun may be written any moment, so it is waited for once more
+            await asyncio.wait([answer], timeout=self._deadline_s)
+            if answer.done():
+                return answer.result()
+            if done.cancel():  # it never began, and now it never will
+                raise Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE)
+        raise Unavailable(Code.STORE_UNAVAILABLE, UNSURE)
+
+    def check(self) -> None:
+        """Raises why the last write failed, if that was a moment ago."""
+        if self._failed is not None and time.monotonic() - self._failed[0] < RECENT_S:
+            raise self._failed[1].with_traceback(None)
 
     def close(self) -> None:
         self._queue.put(None)
@@ -111,41 +129,50 @@ class Committer:
                     self._queue.put(None)
                     break
                 batch.append(item)
-            batch = [item for item in batch if not item[1].cancelled()]  # given up before it began: not done
-            answers = self._commit([unit for unit, _, _ in batch])
-            for (_, done, loop), answer in zip(batch, answers, strict=True):
-                loop.call_soon_threadsafe(_settle, done, answer)
+            self._commit(batch)
 
-    def _commit(self, units: list[Unit]) -> list[Any]:
+    def _commit(self, waiting: list[Waiting]) -> None:
+        """Writes what is still waited for, and answers everybody."""
+        problem = Unavailable(Code.AUDIT_UNAVAILABLE, AUDIT_GONE, 10)
         try:
             self._send_unsent()
-        except OSError:
-            return [Unavailable(Code.AUDIT_UNAVAILABLE, AUDIT_GONE, 10)] * len(units)
-        try:
-            return self._transaction(units)
-        except (SQLAlchemyError, OSError):
-            self._head_known = False
-            return [Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE)] * len(units)
+            problem = Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE)
+            answers = self._transaction(waiting)
+        except (SQLAlchemyError, OSError, Unavailable) as error:
+            problem = error if isinstance(error, Unavailable) else problem
+            self._failed, self._head_known = (time.monotonic(), problem), False
+            answers = [(done, problem) for _, done in waiting if _begins(done)]
+        else:
+            self._failed = None
+        for done, answer in answers:
+            if isinstance(answer, Exception):
+                done.set_exception(answer)
+            else:
+                done.set_result(answer)
 
-    def _transaction(self, units: list[Unit]) -> list[Any]:
-        answers: list[Any] = []
-        with self._engine.connect() as connection, connection.begin():
+    def _transaction(self, waiting: list[Waiting]) -> list[tuple[Future[Any], Any]]:
+        """Each unit's result or failure. Raises Unavailable when nobody knows whether it was written."""
+        answers: list[tuple[Future[Any], Any]] = []
+        with self._engine.connect() as connection, connection.begin() as transaction:
             if not self._head_known:
                 self._head = self._read_head(connection)
             batch = Batch(connection, self._head)
-            for unit in units:
+            # Only now that the database lets us write: who gave up meanwhile was told that nothing was done.
+            for unit, done in [item for item in waiting if _begins(item[1])]:
                 mark, savepoint = batch.mark(), connection.begin_nested()
                 try:
-                    answers.append(unit(batch))
+                    result = unit(batch)
                 except Exception as error:
                     if isinstance(error, DBAPIError) and not isinstance(error, DataError | IntegrityError):
                         raise
                     savepoint.rollback()
                     batch.back_to(mark)
-                    answers.append(_own(error))
+                    answers.append((done, _own(error)))
                 else:
                     savepoint.commit()
+                    answers.append((done, result))
             self._flush(batch)
+            _finish(transaction)
         self._head, self._head_known = batch.head, True
         self._unsent += batch.records
         # A sink that fails now is found by the next batch, which is refused until it works again: the store has
@@ -187,13 +214,18 @@ def _own(error: Exception) -> Exception:
             return error
 
 
-def _settle(done: asyncio.Future[Any], answer: Any) -> None:
-    if done.cancelled():
-        return
-    if isinstance(answer, Exception):
-        done.set_exception(answer)
-    else:
-        done.set_result(answer)
+def _begins(done: Future[Any]) -> bool:
+    """Whether somebody waits for it still; from then on they wait to its end."""
+    return done.running() or (not done.cancelled() and done.set_running_or_notify_cancel())
+
+
+def _finish(transaction: Transaction) -> None:
+    try:
+        transaction.commit()
+    except DBAPIError as error:
+        if error.connection_invalidated:  # the database may have written it before it went away
+            raise Unavailable(Code.STORE_UNAVAILABLE, UNSURE) from None
+        raise
 
 
 def _row(record: AuditRecord) -> dict[str, Any]:

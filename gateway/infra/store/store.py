@@ -149,6 +149,10 @@ class SqlStore:
 
         await self._committer.commit(unit)
 
+    async def unsent(self, jobs: Sequence[str]) -> set[str]:
+        pick = select(t.outbox.c.job).where(t.outbox.c.job.in_(jobs))
+        return set(await self._read(lambda c: c.scalars(pick).all()))
+
     # ---- reading ----------------------------------------------------------------------------------------------
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
@@ -164,6 +168,7 @@ class SqlStore:
             raise Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE) from None
 
     async def alive(self) -> None:
+        self._committer.check()  # a database that is locked or full can still be read
         await self._read(lambda c: c.execute(text("SELECT 1")))
 
     async def invocation(self, invocation_id: str) -> Invocation | None:
@@ -298,7 +303,7 @@ def look_ns(inv: Invocation) -> int | None:
     if inv.state is State.PENDING or inv.job is None:
         return inv.expires_ns
     if inv.state is State.QUEUED:
-        step = 3 * NS if not inv.job.waiting_for_worker else QUEUED_LOOK_NS
+        step = 3 * NS if not inv.job.waiting_for else QUEUED_LOOK_NS
         look = max(inv.job.due_ns, inv.updated_ns) + step
         return min(look, inv.job.start_by_ns) if inv.job.start_by_ns else look
     return inv.job.lease_until_ns or inv.job.due_ns + QUEUED_LOOK_NS

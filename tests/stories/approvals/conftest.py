@@ -112,6 +112,9 @@ class Guild(Room):
         answer = self.as_(person, node).get("/v1/whoami")
         return list(answer.json()["groups"]) if answer.is_success else []
 
+    def is_in(self, person: str, groups: list[str], node: int) -> bool:
+        return self.groups(person, node) == groups
+
     def change_directory(self, change: Any) -> None:
         file = self.stage.files.directory
         directory = yaml.safe_load(file.read_text())
@@ -130,7 +133,7 @@ class Guild(Room):
 
         self.change_directory(change)
         for node in range(len(self.stage.urls)):
-            eventually(lambda node=node: self.groups(person, node) == groups, what=f"{person} in {groups}")
+            eventually(partial(self.is_in, person, groups, node), what=f"{person} in {groups}")
 
     @contextmanager
     def new_policy(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,11 +36,15 @@ def on_call(room: Guild) -> Iterator[Guild]:
 
     room.change_directory(begin)
     for node in range(len(room.stage.urls)):
-        eventually(lambda node=node: "oncall:api-service" in room.groups("alice", node))
+        eventually(partial(_on_call, room, node))
     yield room
     for review in room.as_("carol").get("/v1/reviews?open=true").json()["items"]:
         room.post("carol", f"/v1/reviews/{review['id']}/close", {"note": "looked at after the story"})
     room.change_directory(end)
+
+
+def _on_call(room: Guild, node: int) -> bool:
+    return "oncall:api-service" in room.groups("alice", node)
 
 
 def broken(person: str, room: Guild, line: str = "deploy production api-service --version 1.4.2") -> Any:
