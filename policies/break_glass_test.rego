@@ -67,7 +67,7 @@ test_a14_an_open_review_blocks_the_next_one if {
 	fixtures.denied(r, "review_open")
 	fixtures.codes(r) == {"review_open", "frozen", "blast_radius"}
 	contains(fixtures.messages(r), "open reviews: 2")
-	contains(fixtures.messages(r), "Ask security close the oldest first")
+	contains(fixtures.messages(r), "Ask security to close the oldest first")
 	r.obligations == []
 }
 

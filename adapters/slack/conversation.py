@@ -116,8 +116,10 @@ class Conversation:
     async def button(
         self, ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], request: AsyncBoltRequest
     ) -> None:
-        """Approve, Reject or Cancel on a card. Who pressed it is read from the evidence, by the gateway."""
+        """Approve, Reject or Cancel on a card, or a link. Who pressed it is read from the evidence, by the gateway."""
         await ack()
+        if str(action.get("action_id", "")).startswith(render.OPENED):
+            return  # their browser opened the page
         channel = str((body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id", ""))
         say = self._by_response_url(body)
         pressed = render.pressed(str(action.get("action_id", "")), str(action.get("value", "")))

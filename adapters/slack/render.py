@@ -1,17 +1,19 @@
 """Cards as Block Kit: what the gateway says, in Slack's shapes and within its limits.
 
 Refuses markup: every text is plain_text or rich_text, where a mention or a link would be an element of another type.
+A card's own links become buttons that say where they lead.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
 from opsgate.contracts.base import Contract, Sha256
-from opsgate.contracts.messages import Button, Card, Progress, Tone
+from opsgate.contracts.messages import Button, Card, Link, Progress, Tone
 
 Block = dict[str, Any]
 
@@ -30,6 +32,9 @@ _BUTTON, _CONFIRM_TITLE, _CONFIRM_TEXT, _CONFIRM_LABEL = 75, 100, 300, 30
 _FACTS, _FACT_LABEL, _FACT_VALUE = 10, 40, 400
 _BULLETS, _BULLET = 20, 130
 _EXAMPLES, _EXAMPLE = 5, 130
+_LINKS, _URL = 5, 3000
+# Nothing that could end a link in Slack's markup, and no page that is not one of the web.
+_SAFE_URL = re.compile(r"https?://[A-Za-z0-9][!#-;=?-_a-z~]*")
 
 
 class Message(NamedTuple):
@@ -47,6 +52,8 @@ class Pressed(Contract):
 
 
 ACTION_PREFIX = "opsgate_"
+OPENED = "opsgate_open_"
+"""How the names of link buttons begin: Slack tells of a press on one too, and nothing is to be done."""
 Action = Literal["approve", "reject", "cancel"]
 
 
@@ -78,9 +85,13 @@ def message(card: Card, invocation_id: str = "") -> Message:
         blocks.append({"type": "context", "elements": [_plain(line, _CONTEXT)]})
     if card.buttons and invocation_id:
         blocks.append({"type": "actions", "elements": [_button(b, invocation_id) for b in card.buttons]})
+    links = [link for link in card.links if len(link.url) <= _URL and _SAFE_URL.fullmatch(link.url)][:_LINKS]
+    if links:
+        blocks.append({"type": "actions", "elements": [_link(link, n) for n, link in enumerate(links)]})
     if card.footer:
         blocks.append({"type": "context", "elements": [_plain(card.footer, _CONTEXT)]})
-    return Message(escape(_cut(f"{title}\n{card.text}".strip(), _SECTION)), blocks)
+    said = [_cut(f"{title}\n{card.text}".strip(), _SECTION), *(f"{_cut(x.label, _BUTTON)}: {x.url}" for x in links)]
+    return Message(escape("\n".join(said)), blocks)
 
 
 def log_lines(lines: Sequence[str]) -> Message:
@@ -139,6 +150,11 @@ def _button(button: Button, invocation_id: str) -> Block:
             "deny": _plain("Not now", _CONFIRM_LABEL),
         }
     return block
+
+
+def _link(link: Link, number: int) -> Block:
+    label = _plain(link.label, _BUTTON)
+    return {"type": "button", "action_id": f"{OPENED}{number}", "text": label, "url": link.url}
 
 
 def _plain(text: str, limit: int) -> Block:

@@ -68,6 +68,7 @@ class Invocation(_Model):
     """One asking of a Command. Operation and input are exactly what the worker gets; the binding hash covers them.
 
     `incident`: the glass is broken for it. `touches`: the resolved targets in words, for whoever approves.
+    `hint`: what helps on after a denial, in words; `would_pass`: lines that would not have been denied, the best first.
     """
 
     id: str
@@ -111,6 +112,8 @@ class Invocation(_Model):
     votes: tuple[Vote, ...] = ()
     job: Job | None = None
     outcome: Outcome | None = None
+    hint: str = ""
+    would_pass: tuple[str, ...] = ()
     log_lines: int = 0
     ended_by: str = ""
     traceparent: str = ""

@@ -1,6 +1,6 @@
 """What somebody could have asked instead: the near variants of a Command, for the policy to judge. Pure and bounded.
 
-Refuses to suggest another service, to widen what is touched, and to invent a ticket or an incident.
+Refuses to suggest another service, and to invent a ticket or an incident.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def variants(asked: Asked, reasons: Sequence[Reason], directory: Directory, most
 
 
 def best(tried: Iterable[tuple[Variant, Decision]]) -> tuple[tuple[Variant, Decision], ...]:
-    """Those that pass: allowed before waiting, fewer changes before more, near before far; one for each set of names."""
+    """Those that pass, one for each set of names: allowed before waiting, fewer changes before more, near before far."""
     passing = [(v, d) for v, d in tried if d.effect is not Verdict.DENY]
     kept: dict[tuple[str, ...], tuple[Variant, Decision]] = {}
     for variant, decision in sorted(passing, key=_rank):
@@ -59,25 +59,27 @@ def _rank(tried: tuple[Variant, Decision]) -> tuple[bool, int, int]:
     return decision.effect is not Verdict.ALLOW, len(variant.changed), variant.steps
 
 
-def _changes(
-    asked: Asked, reasons: Sequence[Reason], directory: Directory
-) -> Iterable[tuple[dict[str, Any], int]]:
+def _changes(asked: Asked, reasons: Sequence[Reason], directory: Directory) -> Iterable[tuple[dict[str, Any], int]]:
     """Every change worth trying, as {name: value} with its rank."""
     named = [r.argument for r in reasons if r.argument]
     params = sorted(asked.command.params, key=lambda p: p.name not in named)
     values = {p.name: _values(p, asked, reasons, directory, p.name in named) for p in params}
     values |= {name: [""] for name in ("break_glass", "ticket") if getattr(asked.options, name)}
-    ladders = [[(name, v, n) for n, v in enumerate(ladder)] for name, ladder in values.items() if ladder]
+    ladders = [_ladder(name, found, asked.args.get(name)) for name, found in values.items() if found]
     singles = [step for rung in zip_longest(*ladders) for step in rung if step is not None]
-    pairs = [
-        pair
-        for one, other in combinations(ladders, 2)
-        for pair in product(one[:2], other[:2])
-    ][:PAIRS]
+    pairs = [pair for one, other in combinations(ladders, 2) for pair in product(one[:2], other[:2])][:PAIRS]
     for name, value, steps in singles[: MOST - len(pairs)]:
         yield {name: value}, steps
     for (name, value, steps), (also, second, more) in pairs:
         yield {name: value, also: second}, steps + more
+
+
+def _ladder(name: str, values: list[Any], given: Any) -> list[tuple[str, Any, int]]:
+    """In the order they are tried, each with how far it is from what was given."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        far = sorted(values, key=lambda n: abs(n - given))
+        return [(name, n, far.index(n)) for n in values]
+    return [(name, value, n) for n, value in enumerate(values)]
 
 
 def _made(asked: Asked, changes: dict[str, Any], directory: Directory) -> Asked | None:
@@ -118,7 +120,7 @@ def _environments(asked: Asked, directory: Directory) -> tuple[str, ...]:
 
 
 def _numbers(param: Param, given: int, reasons: Sequence[Reason]) -> list[int]:
-    """The limits the reasons speak of, then halving steps towards the least value. The policy judges; words only guide."""
+    """The limits the reasons speak of (only a guess: the policy judges), then halving steps towards the least value."""
     spoken = {int(n) for r in reasons for n in _NUMBER.findall(r.msg)}
     limits = sorted((n for n in spoken if n != given), key=lambda n: abs(n - given))[:3]
     if param.min is None or param.min >= given:

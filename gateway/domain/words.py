@@ -5,6 +5,8 @@ Plain text only: no markup, no mentions; renderers escape it. Says what happened
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.domain import binding
 from gateway.domain.directory import ServiceEntry
 from gateway.domain.invocation import NS, Invocation, Vote, when
@@ -136,6 +138,39 @@ def what_to_do_about(decision: Decision) -> str:
     return " ".join(sentence(r.msg) for r in decision.reasons) or "No rule allows this. Ask the security team."
 
 
+def refused_by(decision: Decision) -> str:
+    """The codes of a denial, each with the argument that failed: `too_many_replicas (replicas)`."""
+    return ", ".join(f"{r.code} ({r.argument})" if r.argument else r.code for r in decision.reasons) or "no_rule"
+
+
+@dataclass(frozen=True)
+class Could:
+    """A group whose people could do it, and what the policy would say to them."""
+
+    group: str
+    decision: Decision
+
+
+def hint_of(passing: list[tuple[str, Decision]], could: Could | None, ticket: bool, glass: bool) -> str:
+    """After a denial: what would pass, and who could. `ticket`, `glass`: whether that one is missing, or would do."""
+    told = [f"`{line}` {_would(decision)}" for line, decision in passing]
+    said = ["; ".join(told) + "."] if told else []
+    if ticket:
+        said.append("Add `--ticket` with the key of your change ticket.")
+    if glass:
+        said.append("You are on call: in an emergency add `--break-glass INC-…` with the incident, and say why.")
+    if could:
+        waits = could.decision.effect is Verdict.PENDING
+        may = f"may ask for this, and then it waits for {missing(could.decision)}" if waits else "may do this at once"
+        said.append(f"Somebody in {could.group} {may}.")
+    return " ".join(said)
+
+
+def _would(decision: Decision) -> str:
+    waits = decision.effect is Verdict.PENDING
+    return f"would wait for {missing(decision)}" if waits else "would run at once"
+
+
 def text_of(inv: Invocation) -> str:
     job = inv.job
     match inv.state:
@@ -203,6 +238,10 @@ def facts_of(inv: Invocation) -> tuple[Fact, ...]:
         facts.append(Fact(label=f"Needs ({r.id})", value=f"{status.have} of {r.quorum} from {' or '.join(r.groups)}"))
     if inv.state is State.PENDING:
         facts.append(Fact(label="Expires", value=clock(inv.expires_ns)))
+    if inv.state is State.DENIED:
+        facts.append(Fact(label="Refused by", value=refused_by(inv.decision)))
+    if inv.hint:
+        facts.append(Fact(label="Would pass" if inv.would_pass else "What helps", value=inv.hint))
     return tuple(facts)
 
 
@@ -258,7 +297,7 @@ def card(inv: Invocation) -> Card:
         bullets=why + votes + lines,
         progress=running,
         buttons=buttons_of(inv),
-        examples=(f"help {inv.command}", f"why {inv.text}") if inv.private else (),
+        examples=(*inv.would_pass, f"help {inv.command}", f"why {inv.text}") if inv.private else (),
         footer=f"{inv.id} · {inv.text}",
     )
 
@@ -316,6 +355,7 @@ def view(inv: Invocation) -> InvocationView:
             progress=job.progress,
         ),
         outcome=inv.outcome,
+        hint=inv.hint,
         trace_id=inv.traceparent[3:35],
         card=card(inv),
     )

@@ -60,7 +60,7 @@ def answer_of(inv: Invocation) -> Answer:
 
 async def _help(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
     views = await explain.commands(gate, who)
-    if words:
+    if words and views:  # who may do nothing learns nothing: not even whether there is such a command
         return Answer(kind="help", private=True, card=_help_on(words[0], views))
     may = [v for v in views if v.may.value != "deny"]
     lines = [f"{v.usage}: {v.summary}" + ("" if v.may.value == "allow" else f" ({verdict_words(v.may)})") for v in may]
@@ -79,7 +79,7 @@ async def _help(gate: Gate, words: list[str], ask: Ask, who: Asker, once: Answer
     )
 
 
-def _help_on(word: str, views: list[CommandView]) -> Card:
+def _help_on(word: str, views: tuple[CommandView, ...]) -> Card:
     found = next((v for v in views if word == v.name or word in v.aliases), None)
     if found is None:
         guess = near(word, tuple(v.name for v in views))
@@ -94,7 +94,7 @@ def _help_on(word: str, views: list[CommandView]) -> Card:
     return Card(
         tone="info",
         title=f"{found.name}: {found.summary}",
-        text=f"Usage: {found.usage} [--reason TEXT]",
+        text=f"Usage: {found.usage} [--reason TEXT] [--ticket KEY] [--break-glass INCIDENT]",
         facts=may,
         bullets=params,
         examples=found.examples,
@@ -103,16 +103,26 @@ def _help_on(word: str, views: list[CommandView]) -> Card:
 
 async def _why(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
     line = normalize(ask.text or "").partition("why")[2].strip()
+    person = None
+    if of := _OF_WHOM.match(line):
+        person, line = of[1], line[of.end() :]
     if not line:
         raise Mistake("Say what about, for example:", suggestion="why deploy production api-service")
-    found = await explain.what_if(gate, line, who, None)
+    found = await explain.what_if(gate, line, who, person)
     facts = [Fact(label="Asked", value=found.text), Fact(label="Policy", value=found.decision.revision)]
-    facts += [Fact(label=r.code, value=r.msg) for r in found.decision.reasons]
+    facts += [
+        Fact(label=r.code + (f" ({r.argument})" if r.argument else ""), value=r.msg) for r in found.decision.reasons
+    ]
+    if found.person != who.id:
+        facts.insert(0, Fact(label="For", value=found.person))
+    if found.hint:
+        facts.append(Fact(label="Would pass" if found.would_pass else "What helps", value=found.hint))
     shown = Card(
         tone={"allow": "success", "pending": "waiting", "deny": "denied"}[found.decision.effect.value],
         title=f"Would be: {found.decision.effect.value}",
         text=found.explanation,
         facts=tuple(facts),
+        examples=found.would_pass,
         footer="Nothing was run.",
     )
     return Answer(kind="explanation", private=True, card=shown)
@@ -213,6 +223,7 @@ def _the_id(words: list[str], verb: str) -> str:
     return words[0]
 
 
+_OF_WHOM = re.compile(r"--as[= ]\s*(\S+)\s*")
 _SHORT = re.compile(r"[0-9a-f]{8}")
 _REVIEW = re.compile(r"rev_[0-9a-hjkmnp-tv-z]{10}")
 _Talk = Callable[[Gate, list[str], Ask, Asker, AnswerOnce], Awaitable[Answer]]

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
-from gateway.domain.arguments import Options, bind
-from gateway.domain.catalog import Command, Param
-from gateway.domain.directory import Asker, Directory
-from gateway.domain.errors import Mistake, Refused
-from gateway.domain.invocation import Invocation
+from gateway.domain.arguments import Asked, Options, bind
+from gateway.domain.catalog import Catalog, Command, Param, fill
+from gateway.domain.directory import GATEWAY, Asker, Directory
+from gateway.domain.errors import Mistake, Refused, Unavailable
+from gateway.domain.invocation import NS, Invocation
 from gateway.domain.words import missing, sentence, what_to_do_about
+from gateway.flows import teach
 from gateway.flows.drafting import Ask, draft, understand
 from gateway.flows.gate import Gate
 from opsgate.contracts.commands import CommandView, ParamView, WhatIf
-from opsgate.contracts.decisions import Decision, Verdict
+from opsgate.contracts.decisions import Decision, NextAction, Verdict
 from opsgate.contracts.invocations import ChatContext
 from opsgate.contracts.problems import Code
 
-SECURITY = "security"
+SECURITY = teach.SECURITY
 """The group whose members may ask for others and read the audit log."""
+NOT_YOURS = (
+    "You may ask what you yourself may do; for others, members of security and the owners of the service may, "
+    "and only of people who are known here. Leave the person out, or ask security."
+)
+KEPT_NS = 5 * NS
+"""How long the answer to `help` is given again to the same person, so that completion is quick."""
 
 
 async def what_if(gate: Gate, text: str, who: Asker, as_person: str | None) -> WhatIf:
-    """What the policy would say to this line now. Raises Refused when asking for another is not allowed."""
-    subject = who
-    if as_person and as_person != who.id:
-        other = gate.folk.person(as_person)
-        if SECURITY not in who.principal.groups or other is None:
-            raise Refused(Code.FORBIDDEN, 403, "Only members of security may ask what others may do.")
-        subject = who.model_copy(update={"principal": other})
+    """What the policy would say to this line now. Raises Mistake, and Refused when another is not theirs to ask."""
     asked = understand(gate, Ask(text, None, {}, Options(), ChatContext()))
+    subject = _subject(gate, asked, who, as_person)
     inv = draft(gate, asked, subject, ChatContext(), "")
     decision = (await gate.ask(inv, "request")).decision
-    return WhatIf(text=inv.text, person=subject.id, decision=decision, explanation=explanation(inv, decision))
+    hint = await teach.hint(gate, inv, decision)
+    return WhatIf(
+        text=inv.text,
+        person=subject.id,
+        decision=decision,
+        explanation=explanation(inv, decision),
+        hint=hint.text,
+        would_pass=hint.lines,
+    )
+
+
+def _subject(gate: Gate, asked: Asked, who: Asker, as_person: str | None) -> Asker:
+    """Oneself, or another for security and for owners of the service. Whether that one exists shows only to those."""
+    if not as_person or as_person == who.id:
+        return who
+    service = gate.directory.service(str(fill(asked.command.target.service, asked.args) or ""))
+    entitled = {SECURITY, *(service.owners if service else ())} & set(who.principal.groups)
+    other = gate.folk.person(as_person) if entitled and as_person != GATEWAY else None
+    if other is None:
+        raise Refused(Code.FORBIDDEN, 403, NOT_YOURS)
+    # What a token says of its own carrier says nothing of another.
+    return who.model_copy(update={"principal": other, "actors": (), "scopes": (), "mfa_at_ns": 0})
 
 
 def explanation(inv: Invocation, decision: Decision) -> str:
@@ -45,19 +68,39 @@ def explanation(inv: Invocation, decision: Decision) -> str:
     return f"{name} may not do this. {what_to_do_about(decision)}"
 
 
-async def commands(gate: Gate, who: Asker) -> list[CommandView]:
-    """The whole catalog with what this person may do, per environment: one question to the policy for all of it."""
-    catalog, directory = gate.catalog(), gate.directory
+async def commands(gate: Gate, who: Asker) -> tuple[CommandView, ...]:
+    """The catalog with what this person may do, per environment; nothing for whoever may do nothing.
+
+    One question to the policy for all of it, kept for KEPT_NS. Raises Unavailable when the policy does not answer.
+    """
+    catalog, directory, now_ns = gate.catalog(), gate.directory, gate.clock.now_ns()
+    key = ("commands", who.model_copy(update={"source_ip": None}), gate.policy.revision)
+    made_from = (catalog, directory.people, directory.services, directory.environments)
+    found: tuple[CommandView, ...] | None = gate.kept.get(key, made_from, now_ns)
+    if found is None:
+        found = await _commands(gate, catalog, directory, who)
+        gate.kept.put((*key[:2], gate.policy.revision), made_from, now_ns + KEPT_NS, found)
+    return found
+
+
+async def _commands(gate: Gate, catalog: Catalog, directory: Directory, who: Asker) -> tuple[CommandView, ...]:
     tried = [(c, e, _drafts(gate, c, who, e, directory)) for c in catalog.commands for e in _places(c, directory)]
-    decisions = iter(await gate.ask_all([inv for _, _, drafts in tried for inv in drafts]))
+    answers = await gate.ask_all([inv for _, _, drafts in tried for inv in drafts])
+    if answers and all(d.next_action is NextAction.RETRY for d in answers):
+        raise Unavailable(Code.POLICY_UNAVAILABLE, answers[0].reasons[0].msg)
+    decisions = iter(answers)
     best: dict[str, dict[str, Verdict]] = {c.name: {} for c in catalog.commands}
     for command, environment, drafts in tried:
         found = [next(decisions).effect for _ in drafts]
         best[command.name][environment] = min(found, key=_ORDER.index, default=Verdict.DENY)
-    views = [_view(command, best[command.name], directory) for command in catalog.commands]
-    return sorted(views, key=lambda v: (v.family, v.name))
+    if all(v is Verdict.DENY for places in best.values() for v in places.values()):
+        return ()
+    values = _existing(directory)
+    views = [_view(command, best[command.name], values) for command in catalog.commands]
+    return tuple(sorted(views, key=lambda v: (v.family, v.name)))
 
 
+Values = dict[str, tuple[str, ...]]
 _ORDER = (Verdict.ALLOW, Verdict.PENDING, Verdict.DENY)
 SAMPLES = 6
 """Services a command is tried on in each environment: those that differ in team, owners or labels, one's own first."""
@@ -92,7 +135,7 @@ def _samples(command: Command, who: Asker, environment: str, directory: Director
     return sorted(kinds.values(), key=lambda name: (teams[name] not in mine, name))[:SAMPLES]
 
 
-def _view(command: Command, best: dict[str, Verdict], directory: Directory) -> CommandView:
+def _view(command: Command, best: dict[str, Verdict], values: Values) -> CommandView:
     return CommandView(
         name=command.name,
         family=command.family,
@@ -100,7 +143,7 @@ def _view(command: Command, best: dict[str, Verdict], directory: Directory) -> C
         effect=command.effect,
         usage=command.usage(),
         aliases=command.aliases,
-        params=tuple(_param(p, directory) for p in command.params),
+        params=tuple(_param(p, values) for p in command.params),
         examples=command.examples,
         may=min(best.values(), key=_ORDER.index, default=Verdict.DENY),
         targets=best,
@@ -135,19 +178,22 @@ def typical(param: Param, directory: Directory, environment: str, service: str) 
             return "x"
 
 
-def _param(param: Param, directory: Directory) -> ParamView:
-    choices = {
+def _existing(directory: Directory) -> Values:
+    """The values that exist now, by the type of the param that takes them."""
+    return {
         "environment": directory.environments,
         "service": tuple(s.name for s in directory.services),
         "person": tuple(p.id for p in directory.people),
-        "enum": param.choices,
         "boolean": ("true", "false"),
-    }.get(param.type, ())
+    }
+
+
+def _param(param: Param, values: Values) -> ParamView:
     return ParamView(
         name=param.name,
         type=param.type,
         summary=param.summary,
         required=param.required,
         default=param.default,
-        choices=choices,
+        choices=values.get(param.type, param.choices),
     )

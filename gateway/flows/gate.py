@@ -29,6 +29,7 @@ from gateway.domain.ports import (
     Tracker,
 )
 from gateway.flows.folk import Folk
+from gateway.flows.kept import Kept
 from opsgate.contracts.decisions import Decision, NextAction, PolicyAnswer, Reason, Verdict
 from opsgate.contracts.invocations import State
 from opsgate.contracts.policy import PolicyInput, Ticket
@@ -61,6 +62,7 @@ class Gate:
     public_url: str = ""
     signs_in: bool = False
     system: SystemState = field(default_factory=SystemState)
+    kept: Kept = field(default_factory=Kept)
     on_change: Callable[[], None] = lambda: None
     """Called after each durable change: wakes the relay and the feed of this process."""
     observe: Callable[[Decision, int], None] = lambda _decision, _duration_us: None
@@ -109,12 +111,17 @@ class Gate:
         ]
 
     async def _documents(self, invs: Sequence[Invocation], phase: Phase, now_ns: int) -> list[PolicyInput]:
-        rows = await self.store.facts(invs, now_ns)
-        await self.folk.catch_up(rows[0].people)
+        # Many questions about one target are hypothetical: what happened there lately is looked up once for them all.
+        targets = {_target(inv): inv for inv in invs}
+        rows = dict(zip(targets, await self.store.facts(tuple(targets.values()), now_ns), strict=True))
+        await self.folk.catch_up(next(iter(rows.values())).people)
         found = {i.ticket: await self.tracker.find(i.ticket, now_ns) for i in invs if i.ticket}
+        facts = {t: self._facts(row, None, now_ns) for t, row in rows.items()}
         return [
-            deciding.policy_input(inv, phase, self.directory, self._facts(row, found.get(inv.ticket), now_ns))
-            for inv, row in zip(invs, rows, strict=True)
+            deciding.policy_input(
+                inv, phase, self.directory, replace(facts[_target(inv)], ticket=found.get(inv.ticket))
+            )
+            for inv in invs
         ]
 
     def _facts(self, row: FactRow, ticket: Ticket | None, now_ns: int) -> Facts:
@@ -155,6 +162,10 @@ def summary(decision: Decision) -> dict[str, object]:
         "revision": decision.revision,
         "input": decision.input_digest,
     }
+
+
+def _target(inv: Invocation) -> tuple[str, str, str]:
+    return inv.asked_by, inv.service, inv.environment
 
 
 def open_name(inv: Invocation) -> str:

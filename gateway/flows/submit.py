@@ -14,6 +14,7 @@ from gateway.flows import own
 from gateway.flows.drafting import Ask, draft, understand, written
 from gateway.flows.gate import WORKER_FRESH_NS, Gate
 from gateway.flows.obligations import fulfil
+from gateway.flows.teach import taught
 from opsgate.contracts.decisions import Verdict
 from opsgate.contracts.invocations import State
 from opsgate.contracts.problems import Code
@@ -57,7 +58,7 @@ async def decide(gate: Gate, inv: Invocation) -> Change:
     """The policy's answer to a drafted Invocation, with everything it obliges to, as one Change. Raises Unavailable."""
     answer = await gate.ask(inv, "request")
     if answer.decision.effect is not Verdict.ALLOW:
-        return written(gate, inv, answer)
+        return written(gate, await taught(gate, inv, answer.decision), answer)
     done = await fulfil(gate, inv, answer.decision, inv.created_ns)
     if done.failure is not None:
         return written(gate, inv, answer.denied(done.failure))

@@ -1,4 +1,4 @@
-"""What can be typed about approvals, accounts, tokens and delegations. Refuses to import more than argparse to say so."""
+"""What can be typed about approvals, accounts, tokens, delegations. Refuses to import more than argparse to say so."""
 
 from __future__ import annotations
 

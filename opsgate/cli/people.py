@@ -1,4 +1,4 @@
-"""The subcommands about accounts, tokens and delegations. Refuses to keep a token: it is printed once, for you to keep."""
+"""The subcommands about accounts, tokens and delegations. Refuses to keep a token: it is printed once, for you."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from opsgate.cli import exits, render
 from opsgate.cli.session import online
+from opsgate.cli.text import one_line
 from opsgate.client import Client
 from opsgate.contracts.base import Contract
 from opsgate.contracts.people import NewDelegation, NewToken
@@ -58,8 +59,8 @@ async def tokens_make(args: argparse.Namespace, client: Client) -> int:
         return exits.OK
     held = made.credential
     note = f"{held.id} for {held.account} ({', '.join(held.scopes)}). It is shown this once: keep it where secrets are."
-    print(note, file=sys.stderr)
-    render.say(made.token)
+    print(one_line(note), file=sys.stderr)
+    render.say(one_line(made.token))
     return exits.OK
 
 

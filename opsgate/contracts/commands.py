@@ -26,6 +26,7 @@ class ParamView(Contract):
 class CommandView(Contract):
     """A Command and what the asker may do with it: `allow`, `pending` (with approval), `deny`.
 
+    Who may do nothing at all is shown no Command; who may do something is shown the others too, as `deny`.
     `may` is the best answer over the command's targets; `targets` gives it per environment.
     """
 
@@ -49,12 +50,18 @@ class AskDecision(Contract):
 
 
 class WhatIf(Contract):
-    """The answer to AskDecision: the canonical command line that was decided, for whom, and the Decision."""
+    """The answer to AskDecision: the canonical command line that was decided, for whom, and the Decision.
+
+    Of a denial: `hint` says what would pass instead, and which groups could do it; `would_pass` are such lines as they
+    are typed, the best first.
+    """
 
     text: str
     person: str
     decision: Decision
     explanation: str
+    hint: str = ""
+    would_pass: tuple[str, ...] = ()
 
 
 class WhoAmI(Contract):

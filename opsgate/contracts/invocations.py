@@ -147,6 +147,7 @@ class InvocationView(Contract):
     `ticket`: the change ticket given, or "". `break_glass`: the incident for which the glass was broken, or "".
 
     `visibility` is `private` when only the asker should see it (a denial), otherwise `channel`.
+    `hint`: after a denial what would have passed instead, and which groups could do it; "" when there is nothing to say.
     """
 
     id: str
@@ -172,6 +173,7 @@ class InvocationView(Contract):
     votes: tuple[VoteView, ...]
     job: JobView | None
     outcome: Outcome | None
+    hint: str = ""
     trace_id: str
     card: Card
 

@@ -76,9 +76,9 @@ class Browser:
         fields = {"who": who} | ({"mfa": "yes"} if mfa else {})
         return self._go("POST", urljoin(str(page.url), form(page)[0]), data=fields, follow=follow)
 
-    def to_callback(self, page: httpx2.Response, who: str) -> str:
+    def to_callback(self, page: httpx2.Response, who: str, *, mfa: bool = False) -> str:
         """The address the provider sends the browser back to, not opened yet."""
-        answer = self.choose(page, who, follow=False)
+        answer = self.choose(page, who, mfa=mfa, follow=False)
         while "/login/callback" not in answer.headers["location"]:
             answer = self.http.get(urljoin(str(answer.url), answer.headers["location"]))
         return urljoin(str(answer.url), answer.headers["location"])

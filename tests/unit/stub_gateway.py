@@ -100,7 +100,7 @@ class StubGateway:
 def serve() -> Iterator[StubGateway]:
     """A stub on a free loopback port, gone at the end."""
     stub = StubGateway()
-    app = Starlette(routes=[Route("/{path:path}", stub.answer, methods=["GET", "POST"])])
+    app = Starlette(routes=[Route("/{path:path}", stub.answer, methods=["GET", "POST", "DELETE"])])
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, log_level="critical", ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         stub.url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -132,14 +132,52 @@ def test_ask_explains_and_runs_nothing(gateway: StubGateway, enter: Type, word: 
 # Voting, cancelling, looking
 
 
-@pytest.mark.parametrize("verdict", ["approve", "reject"])
-def test_a_vote_carries_the_hash_of_what_stands_there(gateway: StubGateway, enter: Type, verdict: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["approve inv_01 --yes", "approve inv_01 aaaaaaaa", "reject inv_01", "withdraw inv_01"]
+)
+def test_a_vote_carries_the_hash_of_what_stands_there(gateway: StubGateway, enter: Type, line: str) -> None:
     """So that nobody approves something else than what was asked."""
     gateway.when("GET", "/v1/invocations/inv_01", Reply(view(State.PENDING)))
     gateway.when("POST", "/v1/invocations/inv_01/votes", Reply(golden("answer")))
-    assert enter(f"{verdict} inv_01 --reason 'seen' --as alice").code == 0
+    assert enter(f"{line} --reason 'seen' --as alice").code == 0
     (vote,) = gateway.calls("/v1/invocations/inv_01/votes")
-    assert vote.body == {"verdict": verdict, "binding_hash": HASH, "reason": "seen", "evidence": None}
+    said = {"verdict": line.split()[0], "binding_hash": HASH, "reason": "seen"}
+    assert vote.body == {**said, "on_behalf_of": None, "evidence": None}
+
+
+@pytest.mark.parametrize(("typed", "sent"), [("y\n", 1), ("YES\n", 1), ("n\n", 0), ("\n", 0), ("", 0)])
+def test_approve_shows_the_card_and_asks(
+    gateway: StubGateway, enter: Type, monkeypatch: pytest.MonkeyPatch, typed: str, sent: int
+) -> None:
+    """What is agreed to is what stands on the screen; only a clear yes is one."""
+    keys = io.StringIO(typed)
+    monkeypatch.setattr(keys, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdin", keys)
+    gateway.when("GET", "/v1/invocations/inv_01", Reply(view(State.PENDING, title="deploy production api-service")))
+    gateway.when("POST", "/v1/invocations/inv_01/votes", Reply(golden("answer")))
+    told = enter("approve inv_01 --as bob")
+    assert told.out.startswith("» deploy production api-service")
+    assert told.err == "Approve exactly this? [y/N] "
+    assert len(gateway.calls("/v1/invocations/inv_01/votes")) == sent
+    assert told.code == (0 if sent else 5)
+
+
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_approve_sends_nothing_where_nobody_can_be_asked(gateway: StubGateway, enter: Type, option: str) -> None:
+    """A script says --yes; a pipe is no consent."""
+    gateway.when("GET", "/v1/invocations/inv_01", Reply(view(State.PENDING)))
+    told = enter(f"approve inv_01 --as bob {option}")
+    assert (told.code, "--yes" in told.err) == (2, True)
+    assert gateway.calls("/v1/invocations/inv_01/votes") == []
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_vote_on_what_changed_since_is_not_sent(gateway: StubGateway, enter: Type, verb: str) -> None:
+    """The digits of the card are those of something else by now."""
+    gateway.when("GET", "/v1/invocations/inv_01", Reply(view(State.PENDING)))
+    told = enter(f"{verb} inv_01 bbbbbbbb --reason no --as bob")
+    assert (told.code, "not what you saw" in told.err) == (2, True)
+    assert gateway.calls("/v1/invocations/inv_01/votes") == []
 
 
 @pytest.mark.parametrize(("kind", "code"), [("invocation", 0), ("refusal", 3), ("mistake", 2)])
@@ -149,7 +187,7 @@ def test_a_refused_vote_is_told_in_the_gateway_s_words(gateway: StubGateway, ent
     card = answer.card.model_copy(update={"title": "You asked for it yourself."})
     gateway.when("GET", "/v1/invocations/inv_01", Reply(view(State.PENDING)))
     gateway.when("POST", "/v1/invocations/inv_01/votes", Reply(answer.model_copy(update={"kind": kind, "card": card})))
-    typed = enter("approve inv_01 --as alice")
+    typed = enter("approve inv_01 --yes --as alice")
     assert (typed.code, "You asked for it yourself." in typed.out) == (code, True)
 
 

@@ -9,7 +9,7 @@ import pytest
 from slack_sdk.models.blocks import Block, ConfirmObject
 
 from adapters.slack import render
-from opsgate.contracts.messages import Card, Fact, Progress
+from opsgate.contracts.messages import Card, Fact, Link, Progress
 from tests.unit.slack_parts import BUTTONS, HASH, button, card
 
 LONG = "x" * 5000
@@ -142,3 +142,38 @@ def test_progress_shows_as_a_bar() -> None:
     assert words.blocks[-1]["elements"][0]["text"] == "pulling"
     nothing = render.message(card("", progress=Progress()))
     assert len(nothing.blocks) == 1
+
+
+def test_a_link_is_a_button_that_opens_a_page() -> None:
+    """Its words are plain, and who reads only the notification finds the address there."""
+    page = Link(label="Link <!channel>", url="https://ops.acme.test/link/a_B-9?x=1&y=2")
+    message = render.message(card("Not linked yet.", links=(page,)))
+    valid(message)
+    (button_,) = message.blocks[1]["elements"]
+    assert (button_["url"], button_["text"]["type"]) == (page.url, "plain_text")
+    assert render.pressed(button_["action_id"], "") is None
+    assert "https://ops.acme.test/link/a_B-9?x=1&amp;y=2" in message.text
+    assert not set("<>") & set(message.text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "https://",
+        "https:///x",
+        "slack://open",
+        "https://a.test/<!channel>",
+        "https://a.test/|x",
+        "https://a.test/ x",
+        "https://a.test/\nx",
+        'https://a.test/"x',
+        "https://a.test/" + "x" * 3000,
+    ],
+)
+def test_t22_what_is_no_plain_address_is_no_link(url: str) -> None:
+    """Nothing is shown rather than something that could be read as markup."""
+    message = render.message(card("Hm.", links=(Link(label="Open", url=url),)))
+    valid(message)
+    assert not [b for b in message.blocks if b["type"] == "actions"]
+    assert url not in message.text

@@ -20,6 +20,7 @@ export function drawCard(card, { onButton, onExample, extra = [], quiet = false 
       card.facts.map((fact) => h("div", {}, h("dt", {}, fact.label), h("dd", {}, fact.value)))),
     card.bullets.length > 0 && h("ul", { class: "bullets" }, card.bullets.map((text) => h("li", {}, prose(text)))),
     card.buttons.length > 0 && h("div", { class: "actions" }, card.buttons.map((button) => drawButton(button, onButton))),
+    safeLinks(card).length > 0 && h("div", { class: "actions" }, safeLinks(card).map(drawLink)),
     card.examples.length > 0 && h("div", { class: "examples" },
       card.examples.map((text) => drawExample(text, onExample))),
     (card.footer || extra.length > 0) && h("footer", {}, h("span", { class: "footer-text" }, card.footer), extra));
@@ -41,6 +42,19 @@ function drawButton(button, onButton) {
     title: asLine(button.command),
     onclick: () => onButton(button),
   }, button.label);
+}
+
+/** Pages of the web only: any other scheme could run something here. */
+const safeLinks = (card) => (card.links ?? []).filter((link) => /^https?:\/\//i.test(link.url));
+
+function drawLink(link) {
+  return h("a", {
+    class: "button primary",
+    href: link.url,
+    target: "_blank",
+    rel: "noopener noreferrer",
+    "data-testid": "card-link",
+  }, link.label);
 }
 
 export function drawExample(text, onExample) {

@@ -273,7 +273,8 @@ ANSWER: dict[str, Any] = {
     "reasons": [],
     "grants": [],
     "require": [],
-    "auto": [], "unmet": [],
+    "auto": [],
+    "unmet": [],
     "obligations": [],
 }
 
