@@ -32,7 +32,7 @@ _IN_PRODUCTION: dict[str, tuple[Callable[[Any], bool], str]] = {
     "broker_url": (lambda url: _scheme(url) in ("redis", "rediss", "amqp", "amqps"), "a broker URL"),
     "worker_token": (lambda token: len(token.get_secret_value()) >= 24, "24 characters or more"),
     "signing_key_file": (lambda path: path is not None, "a PEM file with an EC P-256 key"),
-    "token_issuers_file": (lambda path: path is not None, "token issuers (YAML), or OPSGATE_OIDC_ISSUER set,"),
+    "token_issuers_file": (lambda path: path is not None, "set (YAML), or OPSGATE_OIDC_ISSUER,"),
 }
 """What production refuses to start without, by field."""
 

@@ -34,7 +34,7 @@ _BULLETS, _BULLET = 20, 130
 _EXAMPLES, _EXAMPLE = 5, 130
 _LINKS, _URL = 5, 3000
 # Nothing that could end a link in Slack's markup, and no page that is not one of the web.
-_SAFE_URL = re.compile(r"https?://[A-Za-z0-9][!#-;=?-_a-z~]*")
+_SAFE_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*")
 
 
 class Message(NamedTuple):

@@ -10,8 +10,10 @@ from pydantic import BaseModel
 
 from gateway.api import browser
 from gateway.api.callers import HouseDep, PersonDep, TokenDep
+from gateway.domain.errors import Refused
 from gateway.domain.invocation import when
 from gateway.flows import sessions
+from opsgate.contracts.problems import Code
 
 router = APIRouter(prefix="/v1/session", tags=["session"])
 
@@ -49,6 +51,8 @@ async def get_session(request: Request, house: HouseDep) -> SessionView:
 @router.delete("", operation_id="endSession", status_code=204)
 async def end_session(house: HouseDep, token: TokenDep, response: Response) -> None:
     """Signs out: the browser's session, or the bearer token of the call if it is one of ours."""
+    if await sessions.held(house.gate, token) is None:
+        raise Refused(Code.UNAUTHENTICATED, 401, "Nobody is signed in with this, or not any more.")
     await sessions.sign_out(house.gate, token)
     browser.take(response, house)
 

@@ -38,7 +38,8 @@ def conforms(url: str, token: str, *chosen: str) -> None:
     done = subprocess.run(
         [*command, f"{url}/openapi.json", *options, *signed, *chosen], capture_output=True, text=True, timeout=240
     )
-    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+    found = "\n".join(line[:400] for line in done.stdout.splitlines())
+    assert done.returncode == 0, found[:12_000] + done.stderr[-2_000:]
 
 
 def test_what_people_and_tools_call_does_what_its_document_says(house: EmbeddedStage) -> None:

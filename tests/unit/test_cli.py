@@ -155,7 +155,7 @@ def test_approve_shows_the_card_and_asks(
     monkeypatch.setattr(sys, "stdin", keys)
     gateway.when("GET", "/v1/invocations/inv_01", Reply(view(State.PENDING, title="deploy production api-service")))
     gateway.when("POST", "/v1/invocations/inv_01/votes", Reply(golden("answer")))
-    told = enter("approve inv_01 --as bob")
+    told = enter("approve inv_01 --as alice")
     assert told.out.startswith("» deploy production api-service")
     assert told.err == "Approve exactly this? [y/N] "
     assert len(gateway.calls("/v1/invocations/inv_01/votes")) == sent
@@ -166,7 +166,7 @@ def test_approve_shows_the_card_and_asks(
 def test_approve_sends_nothing_where_nobody_can_be_asked(gateway: StubGateway, enter: Type, option: str) -> None:
     """A script says --yes; a pipe is no consent."""
     gateway.when("GET", "/v1/invocations/inv_01", Reply(view(State.PENDING)))
-    told = enter(f"approve inv_01 --as bob {option}")
+    told = enter(f"approve inv_01 --as alice {option}")
     assert (told.code, "--yes" in told.err) == (2, True)
     assert gateway.calls("/v1/invocations/inv_01/votes") == []
 
@@ -175,7 +175,7 @@ def test_approve_sends_nothing_where_nobody_can_be_asked(gateway: StubGateway, e
 def test_a_vote_on_what_changed_since_is_not_sent(gateway: StubGateway, enter: Type, verb: str) -> None:
     """The digits of the card are those of something else by now."""
     gateway.when("GET", "/v1/invocations/inv_01", Reply(view(State.PENDING)))
-    told = enter(f"{verb} inv_01 bbbbbbbb --reason no --as bob")
+    told = enter(f"{verb} inv_01 bbbbbbbb --reason no --as alice")
     assert (told.code, "not what you saw" in told.err) == (2, True)
     assert gateway.calls("/v1/invocations/inv_01/votes") == []
 

@@ -50,16 +50,16 @@ def test_reviews_lists_the_open_ones_and_closes_one(gateway: StubGateway, enter:
     """With what was found, as words or as one."""
     reviews = golden("page_of_reviews")
     gateway.when("GET", "/v1/reviews", Reply(reviews))
-    assert reviews.items[0].id in enter("reviews --as carol").out
+    assert reviews.items[0].id in enter("reviews --as alice").out
     assert gateway.calls("/v1/reviews")[0].query == {"open": "true"}
-    assert enter("reviews --all --as carol").code == 0
+    assert enter("reviews --all --as alice").code == 0
     assert gateway.calls("/v1/reviews")[1].query == {}
 
     gateway.when("POST", "/v1/reviews/rev_0123456789/close", Reply(reviews.items[0]))
-    assert enter("reviews close rev_0123456789 the disk was full indeed --as carol").code == 0
+    assert enter("reviews close rev_0123456789 the disk was full indeed --as alice").code == 0
     (closed,) = gateway.calls("/v1/reviews/rev_0123456789/close")
     assert closed.body == {"note": "the disk was full indeed"}
-    for wrong in ("reviews close --as carol", "reviews close rev_0123456789 --as carol"):
+    for wrong in ("reviews close --as alice", "reviews close rev_0123456789 --as alice"):
         assert (enter(wrong).code, len(gateway.calls("/v1/reviews/rev_0123456789/close"))) == (2, 1)
 
 
@@ -120,15 +120,15 @@ def test_approvals_are_handed_on_for_a_while(gateway: StubGateway, enter: Type) 
     """Until when is counted here and sent as a time."""
     page = golden("page_of_delegations")
     gateway.when("POST", "/v1/delegations", Reply(page.items[0], 201))
-    typed = enter("delegate carol 8h on a plane --as bob")
+    typed = enter("delegate carol 8h on a plane --as alice")
     assert (typed.code, page.items[0].id in typed.out) == (0, True)
     (sent,) = gateway.calls("/v1/delegations")
     assert (sent.body["to"], sent.body["reason"]) == ("carol", "on a plane")
     left = datetime.fromisoformat(sent.body["until"]) - datetime.now(UTC)
     assert timedelta(hours=7.9) < left <= timedelta(hours=8)
-    assert enter("delegate carol soon plane --as bob").code == 2
+    assert enter("delegate carol soon plane --as alice").code == 2
 
     gateway.when("GET", "/v1/delegations", Reply(page))
-    assert page.items[0].reason in enter("delegations --as bob").out
+    assert page.items[0].reason in enter("delegations --as alice").out
     gateway.when("DELETE", "/v1/delegations/dlg_0123456789", Reply(status=204))
-    assert enter("undelegate dlg_0123456789 --as bob").code == 0
+    assert enter("undelegate dlg_0123456789 --as alice").code == 0

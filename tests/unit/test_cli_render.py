@@ -33,6 +33,7 @@ def test_a_card_is_readable_in_plain_text() -> None:
         "  - needs one of owners:api-service",
         "  [############--------]  60%  3 of 5 replicas run 1.4.2",
         "  Cancel: opsgate cancel inv_01",
+        "  Sign in and approve: https://ops.example.com/step-up/x",
         "  example: status api-service",
         "  inv_01",
     ]

@@ -11,11 +11,12 @@ import httpx2
 import pytest
 
 from adapters.slack import conversation
-from opsgate.contracts.invocations import CancelInvocation, CastVote, SendMessage, State
+from opsgate.contracts.invocations import Answer, CancelInvocation, CastVote, SendMessage, State
+from opsgate.contracts.messages import Link
 from opsgate.contracts.problems import Code, Problem
 from opsgate.errors import BadAnswer, GatewayRefused, GatewayUnreachable
 from tests.rig.slack import ALICE, BOB, CHANNEL, JsonObject, SlackWebApi, buttons, until, web_api
-from tests.unit.slack_parts import HASH, FakeGateway, House, house, invocation, private, public
+from tests.unit.slack_parts import HASH, FakeGateway, House, card, house, invocation, private, public
 
 
 @pytest.fixture(scope="module")
@@ -262,3 +263,39 @@ async def test_a_refused_slack_token_runs_nothing_and_says_so(shop: House) -> No
     assert answer.status_code == 200
     assert "SLACK_BOT_TOKEN" in answer.text or "SLACK_BOT_TOKEN" in str(shop.slack.of("response_url"))
     assert shop.gateway.heard == []
+
+
+def not_linked(kind: str = "refusal") -> Answer:
+    """What the gateway tells an account that is nobody's yet."""
+    page = Link(label="Link this account to me", url="https://ops.acme.test/link/secret")
+    return private("Not linked yet.", kind).model_copy(update={"card": card("Not linked yet.", links=(page,))})
+
+
+async def test_who_is_not_linked_sees_the_link_alone(shop: House) -> None:
+    """Typed, mentioned or pressed: the link is for the one who spoke, never for the channel."""
+    message = await posted(shop)
+    shop.gateway.script["say"] = shop.gateway.script["approve inv_1"] = not_linked()
+    typed = (await shop.deliver(shop.sender.command("deploy staging api-service", BOB))).json()
+    assert typed["response_type"] == "ephemeral"
+    assert buttons(typed["blocks"])["Link this account to me"]["url"] == "https://ops.acme.test/link/secret"
+
+    await shop.deliver(shop.sender.mention("help", BOB))
+    await until(lambda: shop.slack.of("chat.postEphemeral"))
+    assert shop.slack.of("chat.postEphemeral")[0]["user"] == BOB
+
+    await shop.deliver(shop.sender.press(buttons(message["blocks"])["Approve"], BOB))
+    await until(lambda: shop.slack.of("response_url"))
+    (told,) = shop.slack.of("response_url")
+    assert (told["response_type"], told["replace_original"]) == ("ephemeral", False)
+    assert len(shop.slack.of("chat.postMessage")) == 1
+
+
+async def test_opening_a_link_asks_nothing(shop: House) -> None:
+    """Slack tells of a press on a link button too; their browser has done all there is to do."""
+    shop.gateway.script["say"] = not_linked()
+    typed = (await shop.deliver(shop.sender.command("help", BOB))).json()
+    heard = len(shop.gateway.heard)
+    pressed = buttons(typed["blocks"])["Link this account to me"] | {"value": ""}
+    assert (await shop.deliver(shop.sender.press(pressed, BOB))).status_code == 200
+    await asyncio.sleep(0.1)
+    assert (len(shop.gateway.heard), shop.slack.of("response_url")) == (heard, [])

@@ -149,7 +149,7 @@ def test_a_link_is_a_button_that_opens_a_page() -> None:
     page = Link(label="Link <!channel>", url="https://ops.acme.test/link/a_B-9?x=1&y=2")
     message = render.message(card("Not linked yet.", links=(page,)))
     valid(message)
-    (button_,) = message.blocks[1]["elements"]
+    (button_,) = message.blocks[-1]["elements"]
     assert (button_["url"], button_["text"]["type"]) == (page.url, "plain_text")
     assert render.pressed(button_["action_id"], "") is None
     assert "https://ops.acme.test/link/a_B-9?x=1&amp;y=2" in message.text

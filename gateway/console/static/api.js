@@ -1,4 +1,4 @@
-/** The REST API as the page uses it. Keeps the token for this window only; refuses to guess at an answer. */
+/** The REST API as the page uses it. Keeps a token for this window only, a sign-in not at all: its cookie does. */
 
 const TOKEN = "opsgate.token";
 const PERSONA = "opsgate.persona";
@@ -19,13 +19,23 @@ export class Trouble extends Error {
   }
 }
 
+let signedIn = { signs_in: false, person: null, name: "", csrf: "" };
+
 export const session = {
+  /** Who signed in in this browser: `{signs_in, person, name, csrf}`. A token of this window goes before it. */
+  get signedIn() { return signedIn; },
+  async look() { signedIn = await get("/v1/session"); },
   get token() { return sessionStorage.getItem(TOKEN); },
   get persona() { return sessionStorage.getItem(PERSONA); },
   /** Be whoever this token belongs to. */
   signIn(token, persona = "") {
     sessionStorage.setItem(TOKEN, token);
     sessionStorage.setItem(PERSONA, persona);
+  },
+  /** Be whoever signed in in this browser. */
+  forget() {
+    sessionStorage.removeItem(TOKEN);
+    sessionStorage.removeItem(PERSONA);
   },
 };
 
@@ -71,7 +81,8 @@ export async function readiness() {
 
 /** A persona's token may have run out while the window slept: get a new one and go on, once. */
 async function withToken(call) {
-  const headers = () => (session.token ? { Authorization: `Bearer ${session.token}` } : {});
+  const proof = () => (signedIn.csrf ? { "X-Opsgate-CSRF": signedIn.csrf } : {});
+  const headers = () => (session.token ? { Authorization: `Bearer ${session.token}` } : proof());
   try {
     return await call(headers());
   } catch (error) {
@@ -84,7 +95,7 @@ async function withToken(call) {
 async function send(method, path, options) {
   let response;
   try {
-    response = await fetch(path, { method, redirect: "error", credentials: "omit", ...options });
+    response = await fetch(path, { method, redirect: "error", credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Trouble(0, { title: "No answer", detail: "The gateway does not answer. Check that it runs, then try again." });

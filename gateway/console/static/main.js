@@ -216,7 +216,7 @@ async function start() {
     drawTrouble(error);
     return;
   }
-  if (session.token) await enter();
+  if (session.token || session.signedIn.person) await enter();
 }
 
 function closeMenu() {

@@ -1,15 +1,26 @@
-/** Who this window is: a persona of the practice room, or the owner of a token. Refuses to keep it beyond the window. */
+/** Who this window is: who signed in, a persona of the practice room, or a token's owner. Keeps nothing beyond it. */
 
 import { become, personas, session } from "./api.js";
 import { avatar, byId, h } from "./dom.js";
 
 /**
- * Practice room: list the personas and be one of them: the one in the address (`/?as=bob`), the one this window was
- * before, or the first. Elsewhere: ask for a token. `onChange()`: somebody else from now on.
+ * Whoever signed in in this browser. Practice room: list the personas and be one of them: the one in the address
+ * (`/?as=bob`), the one this window was before, or, with nobody signed in, the first. Elsewhere: offer signing in, or
+ * ask for a token. `onChange()`: somebody else from now on.
  */
 export async function settle(onChange) {
+  await session.look();
+  drawSession();
   if (document.body.dataset.practice === "yes") await practice(onChange);
   else signIn(onChange);
+}
+
+function drawSession() {
+  const { signs_in: offered, person, name } = session.signedIn;
+  byId("session").hidden = !offered;
+  byId("session-who").textContent = person ? `Signed in as ${name}.` : "";
+  byId("session-link").textContent = person ? "Sign out" : "Sign in";
+  byId("session-link").href = person ? "/logout" : `/login?then=${encodeURIComponent("/" + location.search)}`;
 }
 
 async function practice(onChange) {
@@ -29,7 +40,9 @@ async function practice(onChange) {
     onChange();
   };
   list.replaceChildren(...people.map((person) => drawPersona(person, be)));
-  if (id !== session.persona || !session.token) await become(id);
+  const chosen = people.some((person) => person.id === wanted);
+  if (!chosen && session.signedIn.person) session.forget();
+  else if (id !== session.persona || !session.token) await become(id);
   mark();
 }
 
@@ -53,5 +66,5 @@ function signIn(onChange) {
     byId("token").value = "";
     onChange();
   };
-  if (!session.token) document.body.dataset.menu = "open";
+  if (!session.token && !session.signedIn.person) document.body.dataset.menu = "open";
 }

@@ -68,7 +68,7 @@ def test_with_nothing_set_it_is_production_and_says_all_that_it_needs() -> None:
         "OPSGATE_BROKER_URL": "must be a broker URL in the production profile",
         "OPSGATE_WORKER_TOKEN": "must be 24 characters or more in the production profile",
         "OPSGATE_SIGNING_KEY_FILE": "must be a PEM file with an EC P-256 key in the production profile",
-        "OPSGATE_TOKEN_ISSUERS_FILE": "must be token issuers (YAML), or OPSGATE_OIDC_ISSUER set, in the production profile",
+        "OPSGATE_TOKEN_ISSUERS_FILE": "must be set (YAML), or OPSGATE_OIDC_ISSUER, in the production profile",
     }
 
 

@@ -172,7 +172,7 @@ def answer(effect: Verdict) -> Decision:
     ("effects", "wanted"),
     [
         (("deny", "deny", "deny"), []),
-        (("deny", "pending", "allow"), ["two", "far"]),
+        (("deny", "pending", "allow"), ["two", "near"]),
         (("pending", "pending", "pending"), ["near", "two"]),
         (("allow", "allow", "allow"), ["near", "two"]),
         (("allow", "deny", "deny"), ["far"]),
