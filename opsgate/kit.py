@@ -58,6 +58,9 @@ class Room(Protocol):
     async def reply(self, message: str, view: InvocationView, lines: Sequence[str]) -> None:
         """Puts log lines into the message's thread."""
 
+    async def announce(self, channel: str, text: str) -> None:
+        """Says one line to everybody in a channel: a reminder, or that somebody broke the glass."""
+
 
 class Source(Protocol):
     """What the Follower needs of the gateway."""
@@ -148,12 +151,21 @@ class Follower:
     """
 
     def __init__(
-        self, source: Source, room: Room, notebook: Notebook, *, platform: str, edit_every_s: float = 1.0
+        self,
+        source: Source,
+        room: Room,
+        notebook: Notebook,
+        *,
+        platform: str,
+        loud_channel: str = "",
+        edit_every_s: float = 1.0,
     ) -> None:
+        """`loud_channel`: where what everybody must read is posted; empty: nowhere on this platform."""
         self._source = source
         self._room = room
         self._notebook = notebook
         self._platform = platform
+        self._loud_channel = loud_channel
         self._edit_every_s = edit_every_s
         self._messages: dict[str, _Message] = {}
         self.trouble = "not started"
@@ -168,6 +180,7 @@ class Follower:
                 async for event in self._source.events(last_event_id=self._notebook.place()):
                     wait_s = 0.0
                     self._take(event)
+                    await self._announce(event)
                     self._notebook.read_to(event.id)
             except Exception as broken:  # the chat must come back to life after any fault of the gateway or the wire
                 self.trouble = f"the feed broke: {type(broken).__name__}"
@@ -207,6 +220,20 @@ class Follower:
             self.put(event.invocation)
         if event.log and event.invocation_id in self._messages:
             self._messages[event.invocation_id].lines.extend(_plain(event.log))
+
+    async def _announce(self, event: FeedEvent) -> None:
+        """At least once, unless the platform says that it never will: the place in the feed is kept afterwards."""
+        channel = event.channel if event.platform == self._platform else "" if event.platform else self._loud_channel
+        if not event.notice or not channel:
+            return
+        while True:
+            try:
+                return await self._room.announce(channel, event.notice)
+            except SlowDown as slow:
+                await asyncio.sleep(slow.after_s)
+            except Undeliverable as never:
+                log.warning("a notice cannot be delivered: %s", never)
+                return
 
     def _want(self, view: InvocationView) -> _Message:
         self._notebook.begin(view.id)

@@ -86,7 +86,8 @@ async def _running(
         reached: Gateway = gateway if gateway is not None else await stack.enter_async_context(_client(settings))
         slack = _web_api(settings)
         room = SlackRoom(slack)
-        follower = Follower(reached, room, notebook, platform="slack", edit_every_s=edit_every_s)
+        loud = settings.loud_channel
+        follower = Follower(reached, room, notebook, platform="slack", loud_channel=loud, edit_every_s=edit_every_s)
         stack.push_async_callback(follower.close)
         following = asyncio.create_task(follower.run())
         stack.push_async_callback(_stop, following)

@@ -102,6 +102,12 @@ def log_lines(lines: Sequence[str]) -> Message:
     return Message(f"The last {len(lines)} lines of its log.", [block])
 
 
+def notice(text: str) -> Message:
+    """One line for everybody, as plain as the rest."""
+    cut = _cut(text, _BULLET)
+    return Message(cut, [{"type": "rich_text", "elements": [_point(cut)]}])
+
+
 def _details(card: Card) -> list[Block]:
     parts: list[Block] = []
     if card.facts:

@@ -44,6 +44,9 @@ class SlackRoom:
             "chat.postMessage", channel=channel, thread_ts=thread, **render.log_lines(lines)._asdict(), **_QUIET
         )
 
+    async def announce(self, channel: str, text: str) -> None:
+        await self._call("chat.postMessage", channel=channel, **render.notice(text)._asdict(), **_QUIET)
+
     async def whisper(self, channel: str, thread: str, person: str, message: render.Message) -> None:
         """A message only one person sees. Best effort: Slack promises no more."""
         await self._call(

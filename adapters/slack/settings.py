@@ -46,6 +46,12 @@ class SlackSettings(BaseSettings):
         validation_alias="OPSGATE_SLACK_RESPONSE_URL_PREFIX",
         description="where late answers may be sent, ending in a slash; another address is refused",
     )
+    loud_channel: str = Field(
+        default="",
+        pattern=r"^[A-Z0-9]{0,20}$",
+        validation_alias="OPSGATE_SLACK_LOUD_CHANNEL",
+        description="id of the channel that reads when somebody breaks the glass; empty for none",
+    )
     state: Path = Field(
         default=Path(".opsgate/slack.db"),
         validation_alias="OPSGATE_SLACK_STATE",

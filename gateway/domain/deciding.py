@@ -164,8 +164,10 @@ def requirement_digest(answer: PolicyAnswer | None) -> str:
     return digest(sorted(wanted, key=lambda r: str(r["id"])))
 
 
-def decision(inv: Invocation, phase: Phase, asked: p.PolicyInput, result: PolicyResult) -> Decision:
-    """A Decision, whatever came back. Fails closed."""
+def decision(
+    inv: Invocation, phase: Phase, asked: p.PolicyInput, result: PolicyResult, *, kept: bool = True
+) -> Decision:
+    """A Decision, whatever came back. Fails closed. Of one that is not `kept` the input needs no digest."""
     answer, failure = result.answer, result.failure
     if answer is not None and answer.request_hash != inv.binding_hash:
         answer, failure = None, Reason(code="policy_wrong_hash", msg=_NO_DECISION.format("it answered for another"))
@@ -180,9 +182,8 @@ def decision(inv: Invocation, phase: Phase, asked: p.PolicyInput, result: Policy
         answer, failure = None, Reason(code="asker_gone", msg=text)
     if answer is not None and _contradicts_itself(answer):
         answer, failure = None, Reason(code="policy_bad_answer", msg=_NO_DECISION.format("it contradicts itself"))
-    document = asked.model_dump(mode="json", by_alias=True)
     # RFC 8785 numbers are doubles: nanoseconds would be rounded or refused, so the digest covers them as text.
-    input_digest = digest(_exact(document))
+    input_digest = digest(_exact(asked.model_dump(mode="json", by_alias=True))) if kept else _NO_DIGEST
     common: dict[str, Any] = {
         "id": new_id("dec"),
         "phase": phase,
@@ -221,6 +222,7 @@ def _contradicts_itself(answer: PolicyAnswer) -> bool:
     return waits_for_nothing or any(auto.requirement not in may for auto in answer.auto)
 
 
+_NO_DIGEST = digest(None)
 _NO_DECISION = "The policy gave no usable decision ({}), so nothing was run. Tell the security team."
 
 

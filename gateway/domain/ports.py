@@ -46,8 +46,9 @@ class DecisionRecord:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something everybody should read. `channel` "": wherever somebody follows."""
+    """Something everybody in a channel of a platform should read; both "": wherever somebody follows."""
 
+    platform: str
     channel: str
     text: str
 

@@ -46,7 +46,7 @@ def variants(asked: Asked, reasons: Sequence[Reason], directory: Directory, most
 
 
 def best(tried: Iterable[tuple[Variant, Decision]]) -> tuple[tuple[Variant, Decision], ...]:
-    """Those that pass, one for each set of names: allowed before waiting, fewer changes before more, near before far."""
+    """Those that pass, one for each set of names: allowed before waiting, fewer changes first, near before far."""
     passing = [(v, d) for v, d in tried if d.effect is not Verdict.DENY]
     kept: dict[tuple[str, ...], tuple[Variant, Decision]] = {}
     for variant, decision in sorted(passing, key=_rank):

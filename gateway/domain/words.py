@@ -41,7 +41,7 @@ _NEXT = {
     State.UNKNOWN: " Look at the target before you ask again.",
 }
 """What to do about an end that does not say so itself."""
-_TOO_LATE = "What allowed it ran out before a worker could start it"
+_TOO_LATE = "No worker could start it in time, and what allowed it has run out"
 
 
 def sentence(text: str) -> str:

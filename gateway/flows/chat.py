@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway.domain.arguments import near, words_of
 from gateway.domain.directory import Asker
-from gateway.domain.errors import Mistake, not_found
+from gateway.domain.errors import Mistake, Unavailable, not_found
 from gateway.domain.grammar import normalize
 from gateway.domain.ids import INVOCATION
 from gateway.domain.invocation import Invocation
@@ -23,6 +23,7 @@ from gateway.flows.voters import voting_for, why_not
 from opsgate.contracts.commands import CommandView
 from opsgate.contracts.invocations import Answer
 from opsgate.contracts.messages import Card, Fact
+from opsgate.contracts.problems import Code
 
 HISTORY = 10
 
@@ -59,7 +60,13 @@ def answer_of(inv: Invocation) -> Answer:
 
 
 async def _help(gate: Gate, words: list[str], ask: Ask, who: Asker, once: AnswerOnce) -> Answer:
-    views = await explain.commands(gate, who)
+    try:
+        views = await explain.commands(gate, who)
+    except Unavailable as trouble:
+        if trouble.code is not Code.POLICY_UNAVAILABLE:
+            raise
+        nobody_knows = Card(tone="failure", title="Help", text=trouble.detail, facts=_also())
+        return Answer(kind="help", private=True, card=nobody_knows)
     if words and views:  # who may do nothing learns nothing: not even whether there is such a command
         return Answer(kind="help", private=True, card=_help_on(words[0], views))
     may = [v for v in views if v.may.value != "deny"]
@@ -70,13 +77,17 @@ async def _help(gate: Gate, words: list[str], ask: Ask, who: Asker, once: Answer
         )
     else:
         text = f"You, {who.principal.name}, have no role here yet. Ask your team or security to add you to a group."
-    talk = (Fact(label="Also", value=", ".join(sorted(_TALK))),)
     examples = tuple(v.examples[0] for v in may[:3])
     return Answer(
         kind="help",
         private=True,
-        card=Card(tone="info", title="Help", text=text, bullets=tuple(lines), facts=talk, examples=examples),
+        card=Card(tone="info", title="Help", text=text, bullets=tuple(lines), facts=_also(), examples=examples),
     )
+
+
+def _also() -> tuple[Fact, ...]:
+    """The conversation's own words."""
+    return (Fact(label="Also", value=", ".join(sorted(_TALK))),)
 
 
 def _help_on(word: str, views: tuple[CommandView, ...]) -> Card:

@@ -22,6 +22,7 @@ from opsgate.contracts.invocations import ChatContext, State
 OTHER_WORDS = tuple(sorted(catalog.RESERVED - {"ops"}))
 DEFAULT_WAIT_S = 30 * 60
 """How long an Invocation waits for approval when no requirement says otherwise."""
+START_WITHIN_NS = 3600 * NS
 BOUND_CONTEXT = ("tenant", "reason", "ticket", "break_glass")
 
 
@@ -143,6 +144,14 @@ def _undecided(hashed: str, now_ns: int) -> Decision:
     )
 
 
+def queued_job(now_ns: int, *limits_ns: int) -> Job:
+    """Work to be started by the earliest of these moments (0: none). Without any, what nobody starts in an hour is over:
+    a change must not happen at three in the morning because a worker came back then.
+    """
+    start_by_ns = min([n for n in limits_ns if n], default=now_ns + START_WITHIN_NS)
+    return Job(queued_ns=now_ns, due_ns=now_ns, start_by_ns=start_by_ns)
+
+
 def written(gate: Gate, inv: Invocation, answer: Answered, start_by_ns: int = 0) -> Change:
     """A new Invocation in the state its Decision gives it, with its audit entry."""
     decision = answer.decision
@@ -156,7 +165,7 @@ def written(gate: Gate, inv: Invocation, answer: Answered, start_by_ns: int = 0)
             "decision": decision,
             "requirement_digest": answer.requirement_digest,
             "expires_ns": inv.created_ns + min(waits, default=DEFAULT_WAIT_S) * NS,
-            "job": Job(queued_ns=inv.created_ns, due_ns=inv.created_ns, start_by_ns=start_by_ns) if queued else None,
+            "job": queued_job(inv.created_ns, start_by_ns) if queued else None,
         }
     )
     details = {"text": inv.text, "platform": inv.platform, "adapter": inv.adapter, "actors": list(inv.actors)}

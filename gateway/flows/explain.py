@@ -10,7 +10,7 @@ from gateway.domain.invocation import NS, Invocation
 from gateway.domain.words import missing, sentence, what_to_do_about
 from gateway.flows import teach
 from gateway.flows.drafting import Ask, draft, understand
-from gateway.flows.gate import Gate
+from gateway.flows.gate import Gate, unhurried
 from opsgate.contracts.commands import CommandView, ParamView, WhatIf
 from opsgate.contracts.decisions import Decision, NextAction, Verdict
 from opsgate.contracts.invocations import ChatContext
@@ -77,14 +77,20 @@ async def commands(gate: Gate, who: Asker) -> tuple[CommandView, ...]:
     key = ("commands", who.model_copy(update={"source_ip": None}), gate.policy.revision)
     made_from = (catalog, directory.people, directory.services, directory.environments)
     found: tuple[CommandView, ...] | None = gate.kept.get(key, made_from, now_ns)
-    if found is None:
-        found = await _commands(gate, catalog, directory, who)
-        gate.kept.put((*key[:2], gate.policy.revision), made_from, now_ns + KEPT_NS, found)
+    if found is not None:
+        return found
+    async with gate.kept.turns:
+        found = gate.kept.get(key, made_from, now_ns)  # somebody else may have asked the same meanwhile
+        if found is None:
+            found = await _commands(gate, catalog, directory, who)
+            gate.kept.put((*key[:2], gate.policy.revision), made_from, now_ns + KEPT_NS, found)
     return found
 
 
 async def _commands(gate: Gate, catalog: Catalog, directory: Directory, who: Asker) -> tuple[CommandView, ...]:
-    tried = [(c, e, _drafts(gate, c, who, e, directory)) for c in catalog.commands for e in _places(c, directory)]
+    places = [(c, e) for c in catalog.commands for e in _places(c, directory)]
+    samples = max(1, min(SAMPLES, QUESTIONS // max(1, len(places))))
+    tried = [(c, e, _drafts(gate, c, who, e, directory, samples)) async for c, e in unhurried(places)]
     answers = await gate.ask_all([inv for _, _, drafts in tried for inv in drafts])
     if answers and all(d.next_action is NextAction.RETRY for d in answers):
         raise Unavailable(Code.POLICY_UNAVAILABLE, answers[0].reasons[0].msg)
@@ -104,16 +110,20 @@ Values = dict[str, tuple[str, ...]]
 _ORDER = (Verdict.ALLOW, Verdict.PENDING, Verdict.DENY)
 SAMPLES = 6
 """Services a command is tried on in each environment: those that differ in team, owners or labels, one's own first."""
+QUESTIONS = 1200
+"""Questions in one batch, at most; a large catalog is tried on fewer services, on one at least."""
 
 
 def _places(command: Command, directory: Directory) -> tuple[str, ...]:
     return directory.environments if "{" in command.target.environment else (command.target.environment,)
 
 
-def _drafts(gate: Gate, command: Command, who: Asker, environment: str, directory: Directory) -> list[Invocation]:
+def _drafts(
+    gate: Gate, command: Command, who: Asker, environment: str, directory: Directory, samples: int
+) -> list[Invocation]:
     """The Command on typical targets there."""
     made = []
-    for service in _samples(command, who, environment, directory):
+    for service in _samples(command, who, environment, directory)[:samples]:
         given = {p.name: typical(p, directory, environment, service) for p in command.params if _matters(p)}
         try:
             asked = bind(command, {n: v for n, v in given.items() if v}, Options(), directory)
@@ -132,7 +142,7 @@ def _samples(command: Command, who: Asker, environment: str, directory: Director
             kinds.setdefault(repr((entry.team, entry.owners, sorted(entry.labels.items()))), entry.name)
     mine = set(who.principal.groups)
     teams = {s.name: s.team for s in directory.services}
-    return sorted(kinds.values(), key=lambda name: (teams[name] not in mine, name))[:SAMPLES]
+    return sorted(kinds.values(), key=lambda name: (teams[name] not in mine, name))
 
 
 def _view(command: Command, best: dict[str, Verdict], values: Values) -> CommandView:

@@ -118,8 +118,9 @@ def sees(wanted: FeedFilter, event: FeedEvent) -> bool:
 
 def event_of(row: EventRow) -> FeedEvent:
     if row.invocation is None:
-        said = row.notice or Notice("", "")
-        return FeedEvent(id=row.id, type="notice", at=when(row.at_ns), channel=said.channel, notice=said.text)
+        said = row.notice or Notice("", "", "")
+        where = {"platform": said.platform, "channel": said.channel}
+        return FeedEvent(id=row.id, type="notice", at=when(row.at_ns), notice=said.text, **where)
     return FeedEvent(
         id=row.id,
         type="log" if row.type == "log" else "invocation",

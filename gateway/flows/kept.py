@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable
 from typing import Any
 
@@ -10,9 +11,13 @@ MOST = 500
 
 
 class Kept:
-    """`made_from`: the parts an answer was made from; with another part (by identity) it does not hold any more."""
+    """`made_from`: the parts an answer was made from; with another part (by identity) it does not hold any more.
+
+    `turns`: a long batch to the policy takes one, so that many at once leave the policy room for real decisions.
+    """
 
     def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(2)
         self._rows: dict[Hashable, tuple[int, tuple[object, ...], Any]] = {}
 
     def get(self, key: Hashable, made_from: tuple[object, ...], now_ns: int) -> Any:

@@ -52,7 +52,7 @@ async def fulfil(gate: Gate, inv: Invocation, decision: Decision, now_ns: int) -
     loud = bool(inv.incident) or "notify" in wanted
     return Fulfilled(
         people=tuple(_review(inv, wanted[name], now_ns) for name in ("post_review",) if name in wanted),
-        notice=Notice("", glass_broken(inv)) if loud else None,
+        notice=Notice("", "", glass_broken(inv)) if loud else None,
         also=also,
         start_by_ns=_start_by(wanted.get("time_limit"), now_ns),
     )

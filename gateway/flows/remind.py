@@ -18,16 +18,17 @@ async def remind(gate: Gate) -> int:
     """One pass; how many channels were told. Whichever gateway is first tells, the others find the key taken."""
     now_ns = gate.clock.now_ns()
     slot = now_ns // EVERY_NS
-    by_channel: dict[str, list[Invocation]] = defaultdict(list)
+    by_channel: dict[tuple[str, str], list[Invocation]] = defaultdict(list)
     for inv in await gate.store.waiting(LOOKED_AT):
         # What was asked since the last digest has its own card on the screen still.
         if inv.context.channel and inv.created_ns < slot * EVERY_NS - EVERY_NS // 3:
-            by_channel[inv.context.channel].append(inv)
+            by_channel[inv.platform, inv.context.channel].append(inv)
     told = 0
-    for channel, waiting in by_channel.items():
-        once = Once("reminder", f"{channel} {slot}", "", 200, "")
+    for (platform, channel), waiting in by_channel.items():
+        once = Once("reminder", f"{platform} {channel} {slot}", "", 200, "")
+        notice = Notice(platform, channel, digest_of(waiting, now_ns))
         try:
-            await gate.store.apply(Change((), once=once, notice=Notice(channel, digest_of(waiting, now_ns))))
+            await gate.store.apply(Change((), once=once, notice=notice))
         except KeyTaken:
             continue
         told += 1

@@ -13,11 +13,11 @@ from gateway.domain.audit_chain import Entry
 from gateway.domain.directory import Asker
 from gateway.domain.errors import Conflict, Refused, not_found
 from gateway.domain.ids import new_id
-from gateway.domain.invocation import NS, Invocation, Job, Vote
+from gateway.domain.invocation import NS, Invocation, Vote
 from gateway.domain.ports import Change, Once
 from gateway.domain.words import card, view, what_to_do_about
 from gateway.flows import step_up
-from gateway.flows.drafting import DEFAULT_WAIT_S
+from gateway.flows.drafting import DEFAULT_WAIT_S, queued_job
 from gateway.flows.gate import STATE_OF, Asked, Gate, open_name, summary
 from gateway.flows.obligations import Fulfilled, fulfil
 from gateway.flows.voters import needs_step_up, voting_for, why_not
@@ -55,6 +55,8 @@ async def vote(gate: Gate, ballot: Ballot, who: Asker, once: AnswerOnce) -> Answ
         inv = await gate.store.invocation(ballot.invocation_id)
         if inv is None or (inv.private and inv.asked_by != who.id):
             raise not_found(f"invocation `{ballot.invocation_id[:40]}`")
+        # What was handed on at another gateway a moment ago counts here too.
+        await gate.folk.catch_up(await gate.store.people_version())
         giver = voting_for(gate, inv, ballot.on_behalf_of, who)
         refusal = why_not(gate, inv, ballot.verdict, ballot.saw(inv), who, giver)
         if refusal:
@@ -162,8 +164,8 @@ async def decided(gate: Gate, inv: Invocation, asked: Asked, now_ns: int) -> Cha
         "job": inv.job,
     }
     if state is not inv.state and state is State.QUEUED:
-        limits = [n for n in (done.start_by_ns, *(v.expires_ns for v in inv.votes if v.verdict == "approve")) if n]
-        update["job"] = Job(queued_ns=now_ns, due_ns=now_ns, start_by_ns=min(limits, default=0))
+        approvals = (v.expires_ns for v in inv.votes if v.verdict == "approve" and v.expires_ns > now_ns)
+        update["job"] = queued_job(now_ns, done.start_by_ns, *approvals)
     if state is not inv.state and state is State.PENDING:
         waits = [s.requirement.wait_s or DEFAULT_WAIT_S for s in asked.decision.requirements]
         update |= {"job": None, "expires_ns": now_ns + min(waits, default=DEFAULT_WAIT_S) * NS}

@@ -9,6 +9,7 @@ from opsgate.cli import exits, render
 from opsgate.cli.invocations import show_answer
 from opsgate.cli.session import online
 from opsgate.client import Client
+from opsgate.contracts.decisions import Verdict
 from opsgate.contracts.invocations import SendMessage
 
 
@@ -39,9 +40,14 @@ async def commands(args: argparse.Namespace, client: Client) -> int:
     if args.json:
         render.say_json({"items": catalog})
     else:
-        rows = [(command.usage, command.effect, command.may, command.summary) for command in catalog]
+        rows = [(command.usage, command.effect, _MAY[command.may], command.summary) for command in catalog]
         render.say(render.table([("COMMAND", "EFFECT", "YOU MAY", "WHAT IT DOES"), *rows]))
+        if not rows:
+            render.say("You have no role here yet. Ask your team or security to add you to a group.")
     return exits.OK
+
+
+_MAY = {Verdict.ALLOW: "yes", Verdict.PENDING: "with approval", Verdict.DENY: "no"}
 
 
 def version(args: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ _WORDS = {
     "tokens": ("list", "make", "revoke"),
     "reviews": ("close",),
 }
+_MARKS = {"pending": "\tneeds approval", "deny": "\tnot allowed"}
 
 _BASH = """\
 # opsgate: bash completion. Try it: source <(opsgate completion bash)
@@ -39,7 +40,7 @@ _opsgate() {
     local line typed="${COMP_LINE:0:COMP_POINT}"
     typed="${typed##*[[:space:]]}"
     COMPREPLY=()
-    while IFS= read -r line; do
+    while IFS=$'\\t' read -r line _; do
         [[ $line == *= ]] && compopt -o nospace 2>/dev/null
         # bash takes name=value for two words and replaces only the second.
         [[ $typed == *=* ]] && line="${line#"${typed%%=*}="}"
@@ -52,10 +53,13 @@ _ZSH = """\
 #compdef opsgate
 # opsgate: zsh completion. Try it: source <(opsgate completion zsh)
 _opsgate() {
-    local -a found
+    local -a found plain shown
     found=("${(@f)$(opsgate __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     compadd -S '' -- ${(M)found:#*=}
-    compadd -- ${found:#*=}
+    shown=(${found:#*=})
+    plain=("${(@)shown%%$'\\t'*}")
+    shown=("${(@)shown/$'\\t'/  -- }")
+    compadd -d shown -- $plain
     (( compstate[nmatches] ))
 }
 compdef _opsgate opsgate
@@ -72,12 +76,16 @@ def script(args: argparse.Namespace) -> int:
 
 
 def complete(words: list[str]) -> int:
-    """`words`: what was typed after `opsgate`, the last one being completed (maybe empty). One candidate a line."""
+    """`words`: what was typed after `opsgate`, the last one being completed (maybe empty).
+
+    One candidate a line; after a tab, that it needs approval or is not allowed.
+    """
     try:
         typed = _joined(words) or [""]
-        for word in dict.fromkeys(_candidates(typed[:-1], typed[-1])):
+        for found in dict.fromkeys(_candidates(typed[:-1], typed[-1])):
+            word = found.partition("\t")[0]
             if word.startswith(typed[-1]) and _PLAIN.fullmatch(word):
-                print(word)
+                print(found)
     except Exception:  # A prompt is no place for an error.
         pass
     return exits.OK
@@ -108,10 +116,15 @@ def _candidates(before: list[str], current: str) -> Iterable[str]:
     if subcommand in ("run", "ask", "why", "help"):
         catalog = _catalog(options)
         if not words:
-            return [command.name for command in catalog if command.may != "deny"]
+            # One may ask about what one may not run.
+            return [_marked(c.name, c.may) for c in catalog if c.may != "deny" or subcommand != "run"]
         if subcommand != "help":
             return _arguments(catalog, words, current)
     return []
+
+
+def _marked(word: str, may: str | None) -> str:
+    return word + _MARKS.get(may or "", "")
 
 
 def _options(words: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -154,14 +167,16 @@ def _catalog(options: dict[str, str]) -> tuple[CommandView, ...]:
 
 
 def _arguments(catalog: Sequence[CommandView], words: list[str], current: str) -> Iterator[str]:
-    params = next((c.params for c in catalog if words[0] == c.name or words[0] in c.aliases), ())
+    command = next((c for c in catalog if words[0] == c.name or words[0] in c.aliases), None)
+    params, targets = (command.params, command.targets) if command else ((), {})
     named = {word.partition("=")[0] for word in words[1:] if "=" in word}
     by_place = sum("=" not in word for word in words[1:])
     open_params = [param for param in params if param.name not in named][by_place:]
     name, equals, _ = current.partition("=")
     if equals:
-        yield from (f"{name}={choice}" for param in params if param.name == name for choice in param.choices)
+        choices = (choice for param in params if param.name == name for choice in param.choices)
+        yield from (_marked(f"{name}={choice}", targets.get(choice)) for choice in choices)
         return
     if open_params:
-        yield from open_params[0].choices
+        yield from (_marked(choice, targets.get(choice)) for choice in open_params[0].choices)
     yield from (f"{param.name}=" for param in open_params)

@@ -16,7 +16,7 @@ from opsgate.cli.text import lines, one_line
 from opsgate.contracts.base import Contract
 from opsgate.contracts.commands import WhatIf
 from opsgate.contracts.decisions import Verdict
-from opsgate.contracts.messages import Button, Card, Progress, Tone
+from opsgate.contracts.messages import Button, Card, Fact, Progress, Tone
 
 _SIGN: dict[Tone, str] = {
     "info": "i", "waiting": "…", "running": "»", "success": "✓", "failure": "✗", "denied": "⊘",
@@ -79,6 +79,10 @@ def what_if(answer: WhatIf) -> Card:
         title=f"{answer.text}: {would}",
         text=answer.explanation,
         bullets=tuple(r.msg for r in answer.decision.reasons if r.msg not in answer.explanation),
+        facts=(Fact(label="would pass" if answer.would_pass else "what helps", value=answer.hint),)
+        if answer.hint
+        else (),
+        examples=answer.would_pass,
         footer=f"for {answer.person}, policy {answer.decision.revision}; nothing was run",
     )
 

@@ -13,8 +13,8 @@ EventType = Literal["invocation", "log", "notice"]
 class FeedEvent(Contract):
     """`id` rises; give the last one seen as `Last-Event-ID` to go on from there. One of the three bodies is set.
 
-    `invocation`: it changed, this is how it looks now. `log`: lines were added. `notice`: everybody in `channel`
-    ("": everywhere) should read it.
+    `invocation`: it changed, this is how it looks now. `log`: lines were added. `notice`: everybody in `channel` of
+    `platform` should read it; both "": everybody everywhere.
     """
 
     id: int
@@ -24,4 +24,5 @@ class FeedEvent(Contract):
     invocation: InvocationView | None = None
     log: tuple[LogLine, ...] = ()
     notice: str | None = None
+    platform: str = ""
     channel: str = ""

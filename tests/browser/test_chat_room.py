@@ -161,11 +161,19 @@ def test_the_line_completes_from_the_catalog_and_knows_what_needs_approval(enter
     expect(line).to_have_value("/ops whoami")
 
 
-def test_dave_sees_beforehand_what_he_may_not_do(enter: Enter) -> None:
-    """The catalog is shown to everybody, with what each may do."""
-    dave = enter("dave")
+def test_alice_sees_beforehand_what_she_may_not_do_and_dave_sees_no_command(enter: Enter) -> None:
+    """Members see the whole catalog, with what each may do; somebody without a role only the conversation's words."""
+    alice, dave = enter("alice"), enter("dave")
+    alice.line.press_sequentially("/ops free")
+    expect(alice.page.get_by_test_id("suggestion").first).to_contain_text("not allowed")
+    alice.line.fill("/ops deploy staging api-service --br")
+    alice.line.press("Tab")
+    expect(alice.line).to_have_value("/ops deploy staging api-service --break-glass ")
     dave.line.press_sequentially("/ops depl")
-    expect(dave.page.get_by_test_id("suggestion").first).to_contain_text("not allowed")
+    expect(dave.page.get_by_test_id("suggestion")).to_have_count(0)
+    dave.line.fill("")
+    dave.line.press_sequentially("/ops he")
+    expect(dave.page.get_by_test_id("suggestion").first).to_have_attribute("data-value", "help")
 
 
 @pytest.mark.parametrize(

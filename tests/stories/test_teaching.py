@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,7 +39,7 @@ def room(stage: Stage) -> Iterator[Guild]:
         if "wendy" not in stage.files.directory.read_text():
             room.change_directory(web)
         for node in range(len(stage.urls)):
-            eventually(lambda node=node: room.knows("wendy", node) and room.knows("walter", node))
+            eventually(partial(room.knows, "walter", node))
         yield room
 
 
@@ -144,18 +146,21 @@ def test_why_teaches_the_same(room: Guild) -> None:
 
 
 def test_a_denial_without_a_policy_is_a_denial_without_a_hint(production: ProductionStage) -> None:
-    """Nobody can be asked what would pass; the answer is the same no, at once. Help says so, and not that one may not."""
+    """Nobody can be asked what would pass; it is the same no. Help says so too, and not that one has no role."""
     with Guild(production) as room:
-        production.opa.stop()
+        production.opa.child.signal(signal.SIGSTOP)
         try:
             denied = room.ask("alice", "deploy staging api-service")
             assert (denied.state, denied.hint) == (State.DENIED, "")
             assert denied.decision.reasons[0].code.startswith("policy_")
             eventually(lambda: room.as_("alice").get("/v1/commands").status_code == 503)
             refused(room.as_("alice").get("/v1/commands"), 503, Code.POLICY_UNAVAILABLE)
+            helped = room.say("alice", "help").card
+            assert helped.text.startswith("The policy engine took too long")
+            assert "have no role" not in helped.text
         finally:
-            production.opa.start()
-        eventually(lambda: room.as_("alice").get("/readyz").json()["ready"])
+            production.opa.child.signal(signal.SIGCONT)
+        eventually(lambda: all(room.as_("alice", node).get("/readyz").json()["ready"] for node in range(2)))
 
 
 # ---- for others -----------------------------------------------------------------------------------------------

@@ -57,8 +57,15 @@ def catalog() -> list[CommandView]:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("''", "run ask approve reject cancel status history log help whoami commands audit completion version why"),
-        ("app", "approve"),
+        (
+            "''",
+            "run ask approve reject withdraw cancel status history log help whoami commands audit completion version "
+            "why login logout approvals reviews links unlink tokens delegate delegations undelegate",
+        ),
+        ("app", "approve approvals"),
+        ("tokens ''", "list make revoke"),
+        ("reviews c", "close"),
+        ("approvals --view ''", ""),
         ("audit ''", "export verify"),
         ("completion z", "zsh"),
         ("run --f", "--follow"),
@@ -86,8 +93,24 @@ def catalog() -> list[CommandView]:
 def test_the_next_word_is_offered(enter: Type, typed: str, offered: str) -> None:
     """Subcommands, their options, and inside run the catalog's commands and the values that exist."""
     found = enter(f"__complete {typed}")
-    words = {word for word in found.out.split() if not (typed == "''" and word.startswith("--"))}
+    offers = {line.partition("\t")[0] for line in found.out.splitlines()}
+    words = {word for word in offers if not (typed == "''" and word.startswith("--"))}
     assert (found.code, words, found.err) == (0, set(offered.split()), "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "lines"),
+    [
+        ("run deploy prod", ["production\tneeds approval"]),
+        ("run deploy environment=p", ["environment=production\tneeds approval"]),
+        ("why m", ["migrate\tnot allowed"]),
+        ("help m", ["migrate\tnot allowed"]),
+        ("run m", []),
+    ],
+)
+def test_what_needs_approval_or_is_not_allowed_is_marked(enter: Type, typed: str, lines: list[str]) -> None:
+    """After a tab, where fish and zsh show it. What one may not run is offered only to ask about."""
+    assert enter(f"__complete {typed}").out.splitlines() == lines
 
 
 def test_nothing_is_asked_of_the_gateway_when_it_is_not_needed(gateway: StubGateway, enter: Type) -> None:
@@ -138,8 +161,9 @@ def test_every_script_calls_the_hidden_completer(enter: Type, shell: str) -> Non
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("opsgate appr", ["approve"]),
+        ("opsgate appr", ["approve", "approvals"]),
         ("opsgate run deploy sta", ["staging"]),
+        ("opsgate run deploy prod", ["production"]),
         ("opsgate run deploy staging ", ["api-service", "web-shop", "service=", "version="]),
         ("opsgate run deploy service=w", ["web-shop"]),
         ("opsgate run deploy service=", ["api-service", "web-shop"]),

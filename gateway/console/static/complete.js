@@ -1,7 +1,14 @@
 /** What could be typed next. Pure: text before the caret and the catalog in, suggestions out. Decides nothing. */
 
 const OPTION = /^--([A-Za-z][\w-]*)(?:=(.*))?$/s;
-const REASON = { name: "reason", type: "reason", summary: "Why; written to the audit log", required: false, choices: [] };
+const option = (name, type, summary) => ({ name, type, summary, required: false, choices: [], option: true });
+
+/** What every command takes beside its own arguments. */
+const OPTIONS = [
+  option("reason", "reason", "Why; written to the audit log"),
+  option("ticket", "string", "The key of the change ticket"),
+  option("break_glass", "string", "The incident for which approvals and freezes are passed by; for whoever is on call"),
+];
 
 const one = (name, type, summary) => ({ name, type, summary, required: true, choices: [] });
 const builtIn = (name, usage, summary, params = []) =>
@@ -10,11 +17,17 @@ const builtIn = (name, usage, summary, params = []) =>
 /** What the gateway answers by itself; everything else comes from the catalog. */
 const BUILT_INS = [
   builtIn("help", "help [COMMAND]", "What can be asked, or how one command works", [one("command", "command", "Which command")]),
-  builtIn("why", "why COMMAND …", "What would be decided, and why; nothing runs"),
+  builtIn("why", "why [--as PERSON] COMMAND …", "What would be decided, and why; nothing runs"),
   builtIn("history", "history", "What was asked lately"),
   builtIn("whoami", "whoami", "Who the gateway thinks you are"),
   builtIn("approve", "approve ID", "Say yes to what somebody asked", [one("id", "invocation", "Which one")]),
   builtIn("reject", "reject ID REASON", "Say no, and why", [one("id", "invocation", "Which one")]),
+  builtIn("withdraw", "withdraw ID", "Take back your own yes or no", [one("id", "invocation", "Which one")]),
+  builtIn("approvals", "approvals", "What waits for you"),
+  builtIn("reviews", "reviews", "Uses of broken glass that nobody has looked at yet"),
+  builtIn("review", "review ID WHAT YOU FOUND", "Close a review"),
+  builtIn("links", "links", "Chat accounts that are yours"),
+  builtIn("delegations", "delegations", "Who votes in whose place"),
   builtIn("cancel", "cancel ID", "Stop something that waits or runs", [one("id", "invocation", "Which one")]),
 ];
 
@@ -32,6 +45,7 @@ export function complete(text, world) {
   }
   if (words[0].text === "/ops") words.shift();
   while (words.length > 1 && words[0].text === "why") words.shift();
+  if (words.length > 2 && words[0].text === "--as") words.splice(0, 2);
   const catalog = [...world.commands, ...BUILT_INS.filter((b) => !world.commands.some((c) => c.name === b.name))];
   const current = words.at(-1);
   if (words.length === 1) return { from: current.at, items: matching(current.text, commandItems(catalog)), hint: null };
@@ -61,7 +75,7 @@ function completeArguments(command, given, current, world) {
 
 /** Which params are still open after these words, which one waits for its value, and all values seen. */
 function readArguments(command, given) {
-  let open = command.builtIn ? [...command.params] : [...command.params, REASON];
+  let open = command.builtIn ? [...command.params] : [...command.params, ...OPTIONS];
   let awaited = null;
   const values = [];
   for (const word of given) {
@@ -86,7 +100,7 @@ function readArguments(command, given) {
 }
 
 /** The catalog shows a param that can only be given by name as `--name` in the usage. */
-const isPositional = (command, param) => param !== REASON && !command.usage.includes(`--${param.name} `);
+const isPositional = (command, param) => !param.option && !command.usage.includes(`--${param.name} `);
 
 function commandItems(catalog) {
   return catalog.flatMap((c) => [
@@ -103,17 +117,19 @@ function choices(command, param, world) {
 }
 
 const optionItems = (command, open) =>
-  open.filter((p) => !command.builtIn || p === REASON).map((p) => item(`--${p.name}`, p.summary));
+  open.filter(() => !command.builtIn).map((p) => item(`--${p.option ? p.name.replaceAll("_", "-") : p.name}`, p.summary));
 
 const item = (text, detail) => ({ insert: text, label: text, detail, may: null });
 const quoted = (value) => (/[\s"']/.test(value) ? JSON.stringify(value) : value);
 
-/** Those that begin with it first, then those that contain it; an alias only when it begins with it. */
+/** Those that begin with it, those that contain it, then what is not allowed; an alias only when it begins with it. */
 function matching(typed, items) {
   const word = typed.toLowerCase();
   const starts = items.filter((i) => i.label.toLowerCase().startsWith(word) && !(i.aside && word === ""));
   const contains = items.filter((i) => !i.aside && !starts.includes(i) && word.length > 1 && i.label.toLowerCase().includes(word));
-  const found = [...starts, ...contains];
+  const refused = (i) => i.may === "deny";
+  const both = [...starts, ...contains];
+  const found = [...both.filter((i) => !refused(i)), ...both.filter(refused)];
   return found.length === 1 && found[0].insert === typed ? [] : found;
 }
 

@@ -62,11 +62,11 @@ class Batch:
 
     def event(self, inv: Invocation, kind: str, at_ns: int, first: int = 0, last: int = 0) -> None:
         row = {"at_ns": at_ns, "type": kind, "invocation_id": inv.id, "first_line": first, "last_line": last}
-        self.events.append({**row, "channel": "", "notice": ""})
+        self.events.append({**row, "platform": "", "channel": "", "notice": ""})
 
     def notice(self, said: Notice, at_ns: int) -> None:
         row = {"at_ns": at_ns, "type": "notice", "invocation_id": "", "first_line": 0, "last_line": 0}
-        self.events.append({**row, "channel": said.channel, "notice": said.text})
+        self.events.append({**row, "platform": said.platform, "channel": said.channel, "notice": said.text})
 
     def mark(self) -> tuple[Head, int, int, int]:
         return self.head, len(self.records), len(self.events), len(self.lines)

@@ -68,7 +68,7 @@ def events(connection: Connection, after: int, limit: int) -> list[EventRow]:
     found = []
     for r in connection.execute(pick.where(e.id > after).order_by(e.id).limit(limit)).all():
         if r.type == "notice":
-            found.append(EventRow(r.id, r.at_ns, r.type, None, notice=Notice(r.channel, r.notice)))
+            found.append(EventRow(r.id, r.at_ns, r.type, None, notice=Notice(r.platform, r.channel, r.notice)))
             continue
         added: tuple[LogRow, ...] = ()
         if r.type == "log":

@@ -84,6 +84,7 @@ events = Table(
     Column("invocation_id", Text, nullable=False),
     Column("first_line", Integer, nullable=False),
     Column("last_line", Integer, nullable=False),
+    Column("platform", Text, nullable=False, server_default=""),
     Column("channel", Text, nullable=False, server_default=""),
     Column("notice", Text, nullable=False, server_default=""),
 )

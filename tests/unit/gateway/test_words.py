@@ -123,7 +123,7 @@ def yes(person: str, verdict: str = "approve", reason: str = "") -> Vote:
 
 
 TYPED = f"approve inv_0123456789 {HASH.removeprefix('sha256:')[:8]}"
-LATE = "What allowed it ran out before a worker could start it. Nothing was run. Ask again."
+LATE = "No worker could start it in time, and what allowed it has run out. Nothing was run. Ask again."
 REASON = Reason(code="no_rule", msg="No rule allows `deploy`. Ask security.")
 DONE = Outcome(summary="api-service 1.4.2 is live in production")
 BY_BOB = {"votes": (yes("bob"),), "decision": decided(Verdict.ALLOW, have=1)}

@@ -17,6 +17,7 @@ def upgrade() -> None:
         table.add_column(sa.Column("rejected_ns", sa.BigInteger(), nullable=False, server_default="0"))
         table.create_index("invocations_state", ["state", "created_ns"])
     with op.batch_alter_table("events") as table:
+        table.add_column(sa.Column("platform", sa.Text(), nullable=False, server_default=""))
         table.add_column(sa.Column("channel", sa.Text(), nullable=False, server_default=""))
         table.add_column(sa.Column("notice", sa.Text(), nullable=False, server_default=""))
     op.create_table(
