@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx2
 
+from bench import help as helping
 from bench import load, rig
 from gateway.domain.arguments import parse
 from gateway.domain.deciding import Facts, policy_input
@@ -157,6 +158,8 @@ async def measure(quick: bool) -> dict[str, Any]:
         server = rig.opa(parts, folder)
         people = PEOPLE[:2] if quick else PEOPLE
         decision = {str(n): await decisions(server.url, folder, n, 50 if quick else 500) for n in people}
+    with tempfile.TemporaryDirectory() as name:
+        helped = await helping.measure(Path(name), 3 if quick else helping.ROUNDS)
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     return {
         "machine": machine,
@@ -164,6 +167,7 @@ async def measure(quick: bool) -> dict[str, Any]:
         "submit": submit,
         "start_ms": start,
         "decision_ms_by_people": decision,
+        "help": helped,
     }
 
 
@@ -182,6 +186,7 @@ def table(found: dict[str, Any]) -> str:
         )
     lines += ["", "| people in the directory | decision p50 ms | p99 ms |", "| --- | --- | --- |"]
     lines += [f"| {int(n):,} | {d['p50']} | {d['p99']} |" for n, d in found["decision_ms_by_people"].items()]
+    lines += ["", *helping.table(found["help"])]
     start = found["start_ms"]
     lines += ["", f"From the answer to the worker's claim: p50 {start['p50']} ms, p99 {start['p99']} ms."]
     return "\n".join(lines)

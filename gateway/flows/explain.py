@@ -71,7 +71,7 @@ def explanation(inv: Invocation, decision: Decision) -> str:
 async def commands(gate: Gate, who: Asker) -> tuple[CommandView, ...]:
     """The catalog with what this person may do, per environment; nothing for whoever may do nothing.
 
-    One question to the policy for all of it, kept for KEPT_NS. Raises Unavailable when the policy does not answer.
+    All of it goes to the policy at once, and the answer is kept for KEPT_NS. Raises Unavailable when there is none.
     """
     catalog, directory, now_ns = gate.catalog(), gate.directory, gate.clock.now_ns()
     key = ("commands", who.model_copy(update={"source_ip": None}), gate.policy.revision)
@@ -88,61 +88,75 @@ async def commands(gate: Gate, who: Asker) -> tuple[CommandView, ...]:
 
 
 async def _commands(gate: Gate, catalog: Catalog, directory: Directory, who: Asker) -> tuple[CommandView, ...]:
+    """Every Command in every environment at once; where that is not allowed yet, once more on another kind of target."""
     places = [(c, e) for c in catalog.commands for e in _places(c, directory)]
-    samples = max(1, min(SAMPLES, QUESTIONS // max(1, len(places))))
-    tried = [(c, e, _drafts(gate, c, who, e, directory, samples)) async for c, e in unhurried(places)]
-    answers = await gate.ask_all([inv for _, _, drafts in tried for inv in drafts])
-    if answers and all(d.next_action is NextAction.RETRY for d in answers):
-        raise Unavailable(Code.POLICY_UNAVAILABLE, answers[0].reasons[0].msg)
-    decisions = iter(answers)
-    best: dict[str, dict[str, Verdict]] = {c.name: {} for c in catalog.commands}
-    for command, environment, drafts in tried:
-        found = [next(decisions).effect for _ in drafts]
-        best[command.name][environment] = min(found, key=_ORDER.index, default=Verdict.DENY)
-    if all(v is Verdict.DENY for places in best.values() for v in places.values()):
+    services = {e: _samples(who, e, directory) for e in {e for _, e in places}}
+    best = {(c.name, e): Verdict.DENY for c, e in places}
+    spent = 0
+    for turn in range(SAMPLES):
+        drafts: list[tuple[tuple[str, str], Invocation]] = []
+        async for command, e in unhurried([(c, e) for c, e in places if best[c.name, e] is not Verdict.ALLOW]):
+            inv = _draft(gate, command, who, (e, services[e]), turn)
+            drafts += [((command.name, e), inv)] if inv else []
+        for start in range(0, len(drafts), AT_ONCE):
+            part = drafts[start : start + AT_ONCE]
+            for (place, _), decision in zip(part, await _answers(gate, [inv for _, inv in part]), strict=True):
+                best[place] = min(best[place], decision.effect, key=_ORDER.index)
+        spent += len(drafts)
+        if not drafts or spent > SPEND:
+            break
+    if all(v is Verdict.DENY for v in best.values()):
         return ()
     values = _existing(directory)
-    views = [_view(command, best[command.name], values) for command in catalog.commands]
+    views = [_view(c, {e: best[c.name, e] for e in _places(c, directory)}, values) for c in catalog.commands]
     return tuple(sorted(views, key=lambda v: (v.family, v.name)))
+
+
+async def _answers(gate: Gate, invs: list[Invocation]) -> list[Decision]:
+    answers = await gate.ask_all(invs)
+    if all(d.next_action is NextAction.RETRY and d.reasons[0].code in NO_ANSWER for d in answers):
+        raise Unavailable(Code.POLICY_UNAVAILABLE, answers[0].reasons[0].msg)
+    return answers
 
 
 Values = dict[str, tuple[str, ...]]
 _ORDER = (Verdict.ALLOW, Verdict.PENDING, Verdict.DENY)
 SAMPLES = 6
 """Services a command is tried on in each environment: those that differ in team, owners or labels, one's own first."""
-QUESTIONS = 1200
-"""Questions in one batch, at most; a large catalog is tried on fewer services, on one at least."""
+AT_ONCE = 500
+"""Questions in one POST, at most: 200 commands in two environments, with time to spare on a busy machine."""
+SPEND = 2000
+"""After so many questions a large catalog is not tried on further kinds of services."""
+NO_ANSWER = frozenset({"policy_unreachable", "policy_timeout", "policy_error", "policy_undefined"})
 
 
 def _places(command: Command, directory: Directory) -> tuple[str, ...]:
     return directory.environments if "{" in command.target.environment else (command.target.environment,)
 
 
-def _drafts(
-    gate: Gate, command: Command, who: Asker, environment: str, directory: Directory, samples: int
-) -> list[Invocation]:
-    """The Command on typical targets there."""
-    made = []
-    for service in _samples(command, who, environment, directory)[:samples]:
-        given = {p.name: typical(p, directory, environment, service) for p in command.params if _matters(p)}
-        try:
-            asked = bind(command, {n: v for n, v in given.items() if v}, Options(), directory)
-        except Mistake:
-            continue
-        made.append(draft(gate, asked, who, ChatContext(), ""))
-    return made
+def _draft(gate: Gate, command: Command, who: Asker, where: tuple[str, list[str]], turn: int) -> Invocation | None:
+    """The Command on the typical target whose turn it is; None when there is none left."""
+    environment, services = where
+    services = services if "{" in command.target.service else [command.target.service]
+    if turn >= len(services):
+        return None
+    directory = gate.directory
+    given = {p.name: typical(p, directory, environment, services[turn]) for p in command.params if _matters(p)}
+    try:
+        asked = bind(command, {n: v for n, v in given.items() if v}, Options(), directory)
+    except Mistake:
+        return None
+    return draft(gate, asked, who, ChatContext(), "")
 
 
-def _samples(command: Command, who: Asker, environment: str, directory: Directory) -> list[str]:
-    if "{" not in command.target.service:
-        return [command.target.service]
+def _samples(who: Asker, environment: str, directory: Directory) -> list[str]:
     kinds: dict[str, str] = {}
     for entry in directory.services:
         if not environment or environment in entry.environments:
             kinds.setdefault(repr((entry.team, entry.owners, sorted(entry.labels.items()))), entry.name)
     mine = set(who.principal.groups)
     teams = {s.name: s.team for s in directory.services}
-    return sorted(kinds.values(), key=lambda name: (teams[name] not in mine, name))
+    return sorted(kinds.values(), key=lambda name: (teams[name] not in mine, name))[:SAMPLES]
 
 
 def _view(command: Command, best: dict[str, Verdict], values: Values) -> CommandView:

@@ -191,5 +191,8 @@ async def refuse(
     shown = Card(tone="denied" if not links else "waiting", title=title, text=words, links=links, footer=inv.id)
     answer = Answer(kind="refusal", private=True, card=shown, invocation=view(inv))
     entry: Entry = gate.entry(kind, inv, who.id, now_ns, platform=who.platform, why=words)
-    await gate.store.apply(Change((entry,), once=once(answer)))
+    # A link is a secret, and no secret is kept: who sends the same again is told to press again.
+    again = shown.model_copy(update={"links": (), "text": "The link was given already. Press Approve for a new one."})
+    kept = answer.model_copy(update={"card": again}) if links else answer
+    await gate.store.apply(Change((entry,), once=once(kept)))
     return answer

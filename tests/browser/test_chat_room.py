@@ -205,7 +205,7 @@ def test_status_is_an_invocation_like_any_other(enter: Enter) -> None:
 def test_what_was_asked_can_be_cancelled_by_button_and_by_line(enter: Enter) -> None:
     """Both end the invocation; the line points to the one card instead of repeating it."""
     alice = enter("alice")
-    first, second = alice.ask(PRODUCTION), alice.ask(PRODUCTION)
+    first, second = alice.ask(PRODUCTION), alice.ask(f"{PRODUCTION} --reason again")
     alice.press(first, "cancel")
     expect(alice.entry(first)).to_have_attribute("data-state", "cancelled")
     alice.line.fill(f"/ops cancel {second}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.people import ARTIFACTS
+from tests.integration.test_device_flow import ASKED, device, poll
 from tests.rig.gateways import Desk, desk
 
 
@@ -63,8 +65,6 @@ def test_alice_signs_in_uses_the_chat_room_and_signs_out(page: Page, at: Desk) -
 
 def test_a_terminal_is_let_in_by_a_code(page: Page, at: Desk) -> None:
     """Typed on a phone; the page shows which machine asks."""
-    from tests.integration.test_device_flow import device, poll
-
     asked = device(at)
     page.goto("/device")
     sign_in(page, "Bob")
@@ -80,12 +80,13 @@ def test_a_terminal_is_let_in_by_a_code(page: Page, at: Desk) -> None:
 
 def test_the_terminals_own_port_is_reached_from_the_page(page: Page, at: Desk) -> None:
     """The page's policy lets its form lead there, and nowhere else."""
-    from urllib.parse import urlencode
-
-    from tests.integration.test_device_flow import ASKED
-
     there: list[str] = []
-    page.route("http://127.0.0.1:7777/**", lambda route: (there.append(route.request.url), route.fulfill(body="ok"))[1])
+
+    def listen(route: Route) -> None:
+        there.append(route.request.url)
+        route.fulfill(body="ok")
+
+    page.route("http://127.0.0.1:7777/**", listen)
     page.goto(f"/oauth/authorize?{urlencode({**ASKED, 'redirect_uri': 'http://127.0.0.1:7777/callback'})}")
     sign_in(page, "Alice")
     fits(page, "terminal")

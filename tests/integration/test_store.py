@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, Engine, event
 
 from gateway.domain.errors import Conflict, KeyTaken, LockHeld, Refused, Unavailable
 from gateway.domain.invocation import NS
-from gateway.domain.ports import Change, Notice, Once, Query
-from gateway.infra.store.store import SqlStore
+from gateway.domain.people import Code as OneTimeCode
+from gateway.domain.people import UseCode
+from gateway.domain.ports import Change, DecisionRecord, Notice, Once
+from opsgate.audit import verify
 from opsgate.contracts.invocations import State
-from opsgate.contracts.problems import Code
 from opsgate.contracts.policy import Freeze
+from opsgate.contracts.problems import Code
 from tests.integration.stores import (
+    ROWS,
     T0,
     Place,
     asked,
@@ -33,10 +34,33 @@ from tests.integration.stores import (
 )
 
 LOCK = "production/api-service"
+BIG = 2**70
+"""More than a column of 64 bits can keep."""
 
 
-def test_place(place: Place) -> None:
-    assert place.counts()["audit"] == 0
+def everything(number: int = 1, **more: Any) -> Change:
+    """A Change that writes to each table it can."""
+    inv = queued(number).model_copy(update={"log_lines": 2})
+    decision = DecisionRecord(f"dec_{number:04}", inv.id, T0, {"a": 1}, {"effect": "allow"}, "r1", 900)
+    return Change(
+        entries=(entry(inv.id, "asked"), entry(inv.id, "queued")),
+        invocation=inv,
+        decisions=(decision,),
+        wake_ns=T0,
+        lines=("one", "two"),
+        once=Once("alice /v1/messages", f"key-{number}", "f", 202, "{}"),
+        take=(f"target-{number}",),
+        freeze=Freeze(scope=f"scope-{number}", reason="-", by="carol", from_ns=T0, until_ns=0),
+        notice=Notice("ops", "Look here"),
+        **more,
+    )
+
+
+WRITTEN = {t: {"audit": 2, "lines": 2, "events": 3}.get(t, 1) for t in ROWS}
+NOTHING = dict.fromkeys(ROWS, 0)
+
+
+# ---- group commit ----------------------------------------------------------------------------------------------------
 
 
 async def test_many_who_write_at_once_share_few_transactions(place: Place) -> None:
@@ -45,5 +69,258 @@ async def test_many_who_write_at_once_share_few_transactions(place: Place) -> No
     await store.apply(asked(invocation(0)))
     with watched("commit") as commits:
         assert await at_once(store, [asked(invocation(n)) for n in range(1, 101)]) == [None] * 100
-    assert len(commits) <= 100 // 4
+    assert len(commits) <= 100 // 10
     assert place.counts()["invocations"] == 101
+
+
+async def test_nobody_is_answered_before_the_commit(place: Place) -> None:
+    """Whoever was told yes may lose power the next moment."""
+    store, reached, go = place.store(), threading.Event(), threading.Event()
+
+    def wait(_: Connection) -> None:
+        reached.set()
+        assert go.wait(10)
+
+    event.listen(Engine, "commit", wait)
+    try:
+        callers = [asyncio.create_task(store.apply(asked(invocation(n)))) for n in range(5)]
+        assert await asyncio.to_thread(reached.wait, 10)
+        done, _ = await asyncio.wait(callers, timeout=0.2)
+        assert not done
+        assert await store.invocation("inv_0000") is None  # another connection does not see it either
+    finally:
+        go.set()
+        event.remove(Engine, "commit", wait)
+    await asyncio.gather(*callers)
+    assert place.counts()["invocations"] == 5
+
+
+async def test_the_loop_goes_on_while_the_disk_is_slow(place: Place) -> None:
+    """Writing has a thread of its own."""
+    store, go = place.store(), threading.Event()
+
+    def wait(_: Connection) -> None:
+        assert go.wait(10)
+
+    event.listen(Engine, "commit", wait)
+    try:
+        caller = asyncio.create_task(store.apply(asked(invocation())))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+            assert await store.last_event() == 0
+    finally:
+        go.set()
+        event.remove(Engine, "commit", wait)
+    await caller
+
+
+async def test_one_that_fails_in_a_group_takes_back_its_own_part_only(place: Place) -> None:
+    """The neighbours are written, and the audit chain has no hole where it was."""
+    store = place.store()
+    await store.apply(everything(0))
+    changes = [asked(invocation(n)) for n in range(1, 30)]
+    for n in (5, 6, 17):
+        changes[n] = everything(100 + n, people=(UseCode("never made", T0),))
+    answers = await at_once(store, changes)
+    assert [n for n, answer in enumerate(answers) if answer] == [5, 6, 17]
+    counts = place.counts()
+    assert counts == WRITTEN | {"invocations": 27, "audit": 2 + 26, "events": 3 + 26}
+    records = await audit_of(store)
+    assert verify(records).ok
+    assert len(records) == counts["audit"]
+
+
+@pytest.mark.parametrize("spoiled", ["line", "notice", "actor", "number", "surrogate", "text of one line"])
+async def test_a_value_that_cannot_be_stored_is_refused_to_who_brought_it(place: Place, spoiled: str) -> None:
+    """Wherever it stands: the neighbours are written, and the one is told what to do. SQLite may keep it."""
+    store = place.store()
+    inv = invocation(2, log_lines=1)
+    nul = entry(inv.id)
+    bad = {
+        "line": asked(inv, lines=("a\0b",)),
+        "notice": Change((), notice=Notice("ops", "a\0b")),
+        "actor": Change((type(nul)(nul.kind, nul.invocation_id, "a\0b", T0, {}),)),
+        "number": Change((type(nul)(nul.kind, nul.invocation_id, "alice", BIG, {}),)),
+        "surrogate": Change((), people=(OneTimeCode("d", "link", "\ud800", "{}", T0),)),
+        "text of one line": asked(inv, lines=("\ud800",)),
+    }[spoiled]
+    answers = await at_once(store, [asked(invocation(1)), bad, asked(invocation(3))])
+    assert (answers[0], answers[2]) == (None, None)
+    assert verify(await audit_of(store)).ok
+    kept = place.name == "sqlite" and spoiled in ("line", "notice", "actor")
+    if kept:
+        assert answers[1] is None
+    else:
+        assert isinstance(answers[1], Refused)
+        assert (answers[1].code, answers[1].status) == (Code.BAD_INPUT, 422)
+        assert place.counts() == NOTHING | {"invocations": 2, "audit": 2, "events": 2}
+    await store.apply(asked(invocation(4)))
+    await store.alive()
+
+
+async def test_a_change_is_written_whole_with_all_that_belongs_to_it(place: Place) -> None:
+    """And the Change that goes with it, of the same moment."""
+    store = place.store()
+    await store.apply(everything(1, also=everything(2)))
+    assert place.counts() == {t: 2 * n for t, n in WRITTEN.items()}
+    await store.apply(Change((entry(),), lift="scope-1"))
+    assert place.counts()["freezes"] == 1
+
+
+async def test_a_change_is_not_written_when_what_goes_with_it_fails(place: Place) -> None:
+    """Not half."""
+    store = place.store()
+    with pytest.raises(Conflict):
+        await store.apply(everything(1, also=moved(invocation(2))))
+    assert place.counts() == NOTHING
+
+
+# ---- who wins --------------------------------------------------------------------------------------------------------
+
+
+async def test_of_many_who_change_the_same_version_exactly_one_wins(place: Place) -> None:
+    """At two gateways: the others read again and decide again."""
+    here, there = place.store("gateway-1"), place.store("gateway-2")
+    inv = invocation()
+    await here.apply(asked(inv))
+    answers = [*await asyncio.gather(at_once(here, [moved(inv)] * 10), at_once(there, [moved(inv)] * 10))]
+    told = [answer for group in answers for answer in group]
+    assert told.count(None) == 1
+    assert all(isinstance(answer, Conflict) for answer in told if answer is not None)
+    found = await here.invocation(inv.id)
+    assert found is not None
+    assert (found.version, found.state) == (2, State.QUEUED)
+    assert [r.kind for r in await audit_of(here)].count("moved") == 1
+
+
+async def test_an_invocation_that_is_there_is_not_made_again(place: Place) -> None:
+    """Its number is its own."""
+    store = place.store()
+    await store.apply(asked(invocation(1)))
+    with pytest.raises(Conflict):
+        await store.apply(asked(invocation(1, reason="another")))
+    found = await store.invocation("inv_0001")
+    assert found is not None
+    assert found.reason == ""
+
+
+async def test_an_idempotency_key_is_taken_once(place: Place) -> None:
+    """By one of many at two gateways; what the others would have written is not there, and the first answer is."""
+    stores = [place.store("gateway-1"), place.store("gateway-2")]
+    keys = [Once("alice /v1/messages", "k", f"print-{n}", 202, f"answer {n}") for n in range(20)]
+    calls = [stores[n % 2].apply(asked(invocation(n), once=key)) for n, key in enumerate(keys)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    [won] = [n for n, answer in enumerate(answers) if answer is None]
+    assert sum(isinstance(answer, KeyTaken) for answer in answers) == 19
+    assert await stores[0].once("alice /v1/messages", "k") == keys[won]
+    assert (place.counts()["invocations"], place.counts()["audit"]) == (1, 1)
+    assert await stores[0].once("bob /v1/messages", "k") is None  # another's key of the same name is another key
+
+
+async def test_a_target_is_held_by_one_and_free_again_after_it(place: Place) -> None:
+    """The second is told who holds it; nobody but the holder frees it."""
+    store = place.store()
+    first, second = queued(1), queued(2)
+    await store.apply(asked(first))
+    await store.apply(asked(second))
+    await store.apply(moved(first, State.RUNNING, take=(LOCK,)))
+    with pytest.raises(LockHeld) as told:
+        await store.apply(moved(second, State.RUNNING, take=(LOCK,)))
+    assert (told.value.name, told.value.holder) == (LOCK, first.id)
+    await store.apply(moved(second, State.CANCELLED, free=(LOCK,)))  # it never had it
+    with pytest.raises(LockHeld):
+        await store.apply(asked(queued(3), take=(LOCK,)))
+    first = first.changed(T0, state=State.RUNNING)
+    await store.apply(moved(first, State.RUNNING, take=(LOCK,)))  # taking what one has is harmless
+    await store.apply(moved(first.changed(T0), State.SUCCEEDED, free=(LOCK,)))
+    await store.apply(asked(queued(4), take=(LOCK,)))
+    assert place.sql("SELECT name, invocation_id FROM locks") == [(LOCK, "inv_0004")]
+
+
+async def test_the_same_asking_at_two_gateways_is_one(place: Place) -> None:
+    """The name of the open asking is held by the first; the others are told its id, and nothing of theirs is written."""
+    stores = [place.store("gateway-1"), place.store("gateway-2")]
+    name = f"open:{invocation().binding_hash}"
+    calls = [stores[n % 2].apply(asked(invocation(n), take=(name,))) for n in range(20)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    [won] = [n for n, answer in enumerate(answers) if answer is None]
+    losers = [answer for answer in answers if isinstance(answer, LockHeld)]
+    assert (len(losers), {loser.holder for loser in losers}) == (19, {f"inv_{won:04}"})
+    assert (place.counts()["invocations"], place.counts()["audit"]) == (1, 1)
+    ended = moved(invocation(won), State.REJECTED, free=(name,))
+    await stores[0].apply(ended)
+    await stores[1].apply(asked(invocation(50), take=(name,)))
+
+
+async def test_two_who_need_the_same_rows_in_another_order_both_get_through(place: Place) -> None:
+    """Groups of two gateways touch the same rows: PostgreSQL breaks off one of them, and it is done again."""
+    stores = [place.store("gateway-1"), place.store("gateway-2")]
+    scopes = [f"scope-{n}" for n in range(20)]
+
+    def freezes(order: list[str], round_: int) -> list[Change]:
+        return [Change((), freeze=Freeze(scope=s, reason=str(round_), by="c", from_ns=1, until_ns=0)) for s in order]
+
+    for turn in range(10):
+        groups = await asyncio.gather(
+            at_once(stores[0], freezes(scopes, turn)), at_once(stores[1], freezes(scopes[::-1], turn))
+        )
+        assert [answer for group in groups for answer in group] == [None] * 40
+    assert place.counts()["freezes"] == 20
+
+
+# ---- when it cannot be written ---------------------------------------------------------------------------------------
+
+
+async def test_a_database_that_is_held_is_told_as_unavailable_and_what_was_given_up_is_never_done(place: Place) -> None:
+    """Whoever was told that nothing was done can ask again."""
+    store = place.store(deadline_s=0.3)
+    await store.apply(everything(1))
+    before = place.counts()
+    with held(place):
+        with pytest.raises(Unavailable) as told:
+            await store.apply(everything(2))
+        assert (told.value.code, told.value.status) == (Code.STORE_UNAVAILABLE, 503)
+        found = await store.invocation("inv_0001")  # reading goes on
+        assert found is not None
+    await until_writable(place, store)
+    assert {t: n for t, n in place.counts().items() if t != "audit"} == {
+        t: n for t, n in before.items() if t != "audit"
+    }
+    assert verify(await audit_of(store)).ok
+
+
+async def test_a_database_that_only_reads_is_told_as_unavailable_and_nothing_is_half_written(place: Place) -> None:
+    """A disk that is full or mounted to read: readiness says so, reading goes on, and after it all is well again."""
+    store = place.store()
+    await store.apply(everything(1))
+    before = place.counts()
+
+    def read_only(connection: Connection, *_: Any) -> None:
+        connection.exec_driver_sql(
+            "PRAGMA query_only=ON" if place.name == "sqlite" else "SET TRANSACTION READ ONLY",
+        )
+
+    event.listen(Engine, "begin", read_only)
+    try:
+        answers = await at_once(store, [everything(n) for n in range(2, 6)])
+        assert [getattr(answer, "code", None) for answer in answers] == [Code.STORE_UNAVAILABLE] * 4
+        with pytest.raises(Unavailable):
+            await store.alive()
+        assert await store.invocation("inv_0001") is not None
+    finally:
+        event.remove(Engine, "begin", read_only)
+    assert place.counts() == before
+    fresh = place.store("gateway-2")
+    await fresh.apply(everything(2))
+    await fresh.alive()
+
+
+async def until_writable(place: Place, store: Any) -> None:
+    """Once a lock is gone, within the time that a waiting writer may still take."""
+    for _ in range(50):
+        try:
+            await store.apply(Change((entry(),)))
+            return
+        except Unavailable:
+            await asyncio.sleep(0.1)
+    raise AssertionError("still not writable")

@@ -82,6 +82,7 @@ def guild(directory: dict[str, Any]) -> None:
     directory["people"] += [
         {"id": "heidi", "name": "Heidi", "groups": ["members", "security", "owners:guild"]},
         {"id": "ivan", "name": "Ivan", "groups": STAFF},
+        {"id": "judy", "name": "Judy", "groups": STAFF},
         {"id": "robot", "name": "Robot", "kind": "service", "owner": "erin", "groups": STAFF},
     ]
     directory["services"] += [

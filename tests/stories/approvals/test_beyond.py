@@ -134,3 +134,33 @@ def test_t50_approvals_do_not_rain_on_people(room: Guild) -> None:
     finally:
         with room.new_policy():
             room.stage.files.limits(pending_per_person=1_000, cool_down_s=0)
+
+
+def test_t49_who_floods_waits_and_nobody_else_does(room: Guild) -> None:
+    """A bucket a person: Judy's script is slowed down with words, over both gateways; Ivan is not."""
+    answers = [
+        room.post("judy", "/v1/messages", {"text": "status api-service --reason x"}, node=n % 2) for n in range(160)
+    ]
+    slowed = [a for a in answers if a.status_code == 429]
+    assert slowed
+    problem = refused(slowed[0], 429, Code.RATE_LIMITED)
+    assert "Wait" in problem.detail
+    assert int(slowed[0].headers["Retry-After"]) > 0
+    assert room.say("ivan", "whoami").kind == "identity"
+
+
+def test_t47_an_id_of_what_is_not_theirs_is_nothing_to_anybody(room: Guild) -> None:
+    """Dave's private denial: Alice finds it by no way that takes an id, and each answers as for one that never was."""
+    denied = room.ask("dave", "deploy production api-service")
+    never = "inv_0000000000"
+    for path in ("", "/log"):
+        seen = room.as_("alice").get(f"/v1/invocations/{denied.id}{path}")
+        unknown = room.as_("alice").get(f"/v1/invocations/{never}{path}")
+        assert seen.status_code == unknown.status_code == 404
+        assert seen.json()["detail"] == unknown.json()["detail"].replace(never, denied.id)
+    ballot = {"verdict": "approve", "binding_hash": denied.binding_hash}
+    assert room.post("alice", f"/v1/invocations/{denied.id}/votes", ballot).status_code == 404
+    assert room.post("alice", f"/v1/invocations/{denied.id}/cancel", {}).status_code == 404
+    for line in ("status", "approve", "reject", "withdraw", "cancel"):
+        answer = room.post("alice", "/v1/messages", {"text": f"{line} {denied.id}"})
+        assert answer.status_code == 404, line

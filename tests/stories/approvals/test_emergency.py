@@ -80,7 +80,7 @@ def test_a14_whoever_is_on_call_breaks_the_glass_loudly_and_it_is_looked_at_afte
     assert broken("alice", room).state is not State.DENIED
 
 
-def test_a14_nobody_else_breaks_it_and_not_without_a_reason(room: Guild) -> None:
+def test_a14_t54_nobody_else_breaks_it_and_not_without_a_reason(room: Guild) -> None:
     """Bob is not on call: being the owner gives no right to pass by others."""
     denied = broken("bob", room)
     assert denied.state is State.DENIED
