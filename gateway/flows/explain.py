@@ -88,7 +88,7 @@ async def commands(gate: Gate, who: Asker) -> tuple[CommandView, ...]:
 
 
 async def _commands(gate: Gate, catalog: Catalog, directory: Directory, who: Asker) -> tuple[CommandView, ...]:
-    """Every Command in every environment at once; where that is not allowed yet, once more on another kind of target."""
+    """Every Command in every environment at once; where that is not allowed, once more on another kind of target."""
     places = [(c, e) for c in catalog.commands for e in _places(c, directory)]
     services = {e: _samples(who, e, directory) for e in {e for _, e in places}}
     best = {(c.name, e): Verdict.DENY for c, e in places}

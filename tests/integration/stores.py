@@ -188,9 +188,7 @@ def asked(inv: Invocation, **more: Any) -> Change:
 
 def moved(inv: Invocation, state: State = State.QUEUED, **more: Any) -> Change:
     """The next version of an Invocation that is in the store."""
-    return Change(
-        (entry(inv.id, "moved"),), invocation=inv.changed(T0, state=state), expected=inv.version, **more
-    )
+    return Change((entry(inv.id, "moved"),), invocation=inv.changed(T0, state=state), expected=inv.version, **more)
 
 
 async def at_once(store: SqlStore, changes: Sequence[Change]) -> list[BaseException | None]:

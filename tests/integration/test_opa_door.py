@@ -24,6 +24,7 @@ ALLOW = {
     "reasons": [],
     "grants": [],
     "require": [],
+    "auto": [],
     "unmet": [],
     "obligations": [],
 }

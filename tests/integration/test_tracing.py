@@ -26,7 +26,7 @@ from opsgate.contracts.invocations import Answer, InvocationView, State
 from tests.rig import stages
 from tests.rig.slack import ADAPTER_TOKEN, ALICE, Sender, serving, web_api
 from tests.rig.stages import ROOT, SLACK_SIGNING_SECRET, EmbeddedStage
-from tests.stories.room import FINAL, eventually
+from tests.stories.room import FINAL, eventually, shown
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 ROOT_SPAN = "b7ad6b7169203331"
@@ -251,7 +251,7 @@ def test_what_is_approved_by_another_runs_in_the_trace_of_who_asked(house: Embed
     with house.http("alice") as alice, house.http("bob") as bob:
         asked = say(alice, "deploy production api-service", traceparent=f"00-{asked_in}-{ROOT_SPAN}-01")
         assert asked.state is State.PENDING
-        say(bob, f"approve {asked.id}", traceparent=f"00-{approved_in}-{ROOT_SPAN}-01")
+        say(bob, f"approve {shown(asked)}", traceparent=f"00-{approved_in}-{ROOT_SPAN}-01")
         until_final(alice, asked.id)
     check_the_way_after_approval(wait_for(collector, asked_in, reached_the_end))
     votes = wait_for(collector, approved_in, lambda found: any(s.name == "opa decide" for s in found))

@@ -63,7 +63,9 @@ def test_somebody_who_left_the_directory_is_told_who_they_are_taken_for(room: Ro
     directory.write_text(yaml.safe_dump(content))
     eventually(lambda: room.as_("dave").get("/v1/whoami").status_code == 401)
     problem = refused(room.post("dave", "/v1/messages", {"text": "help"}), 401, Code.UNAUTHENTICATED)
-    assert problem.detail == "You are signed in as `dave`, whom Opsgate does not know. Ask the operator to add you."
+    assert problem.detail == (
+        "You are signed in as `dave`, whom Opsgate does not know, or not any more. Ask the operator to add you."
+    )
     directory.write_text(before)
     eventually(lambda: room.as_("dave").get("/v1/whoami").is_success)
 
@@ -79,9 +81,10 @@ def slack_line(stage: EmbeddedStage, text: str, person: str) -> httpx2.Response:
 
 def test_a_chat_account_that_is_nobodys_is_told_its_own_id_and_whom_to_ask(house: EmbeddedStage, room: Room) -> None:
     """The id in the message is what the operator has to write into the directory; nothing was run or kept."""
-    problem = refused(slack_line(house, "status api-service", "U0NOBODY"), 403, Code.UNLINKED_ACCOUNT)
-    assert "(slack:T0ACME/U0NOBODY)" in problem.detail
-    assert "Ask the operator to add it to you in the directory; then try again." in problem.detail
+    nobody = read(slack_line(house, "status api-service", "U0NOBODY"), Answer)
+    assert nobody.kind == "refusal"
+    assert "not linked to a person yet" in nobody.card.text
+    assert "ask the operator to add this account to you in the directory" in nobody.card.text
     assert read(slack_line(house, "whoami", "U0ALICE"), Answer).card.title == "Alice"
 
 

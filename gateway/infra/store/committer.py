@@ -1,11 +1,13 @@
 """Group commit: units of work of concurrent callers share one transaction, and nobody is answered before its fsync.
 
-One thread writes; the event loop never waits for a disk. A unit that fails takes back its own part only.
+One thread writes; the event loop never waits for a disk. A unit that fails takes back its own part only, and a group
+that cannot be written for what is in it is written one by one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import threading
 import time
@@ -16,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import rfc8785
-from sqlalchemy import Connection, Engine, Transaction, event, insert, select, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, RowMapping, Transaction, event, insert, select, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from gateway.domain.audit_chain import Entry, Head, link
 from gateway.domain.errors import Conflict, Refused, Unavailable
@@ -41,6 +43,8 @@ AUDIT_GONE = "The audit log cannot be written, so nothing is run. Tell the opera
 MAX_BATCH = 64
 RECENT_S = 10.0
 """A failed write is spoken of for this long, or until one works."""
+DEADLOCK = "40P01"
+"""PostgreSQL's word for two transactions that wait for each other: it breaks off one of them."""
 _EVENT_LOCK = 704_127
 """PostgreSQL advisory lock: event numbers become visible in their order, whichever gateway writes them."""
 
@@ -85,10 +89,10 @@ class Committer:
 
     def __init__(self, engine: Engine, writer: str, sinks: list[Sink], deadline_s: float) -> None:
         self._engine = engine
-        self._head = Head(writer)
+        self._writer = writer
+        self._head: Head | None = None
         self._head_known = False
-        self._sinks = sinks
-        self._unsent: list[AuditRecord] = []
+        self._unsent: list[tuple[Sink, list[AuditRecord]]] = [(sink, []) for sink in sinks]
         self._deadline_s = deadline_s
         self._failed: tuple[float, Unavailable] | None = None
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
@@ -138,10 +142,18 @@ class Committer:
             self._send_unsent()
             problem = Unavailable(Code.STORE_UNAVAILABLE, STORE_GONE)
             answers = self._transaction(waiting)
-        except (SQLAlchemyError, OSError, Unavailable) as error:
-            problem = error if isinstance(error, Unavailable) else problem
-            self._failed, self._head_known = (time.monotonic(), problem), False
-            answers = [(done, problem) for _, done in waiting if _begins(done)]
+        except Exception as error:  # whatever it is: without this thread nothing is ever written again
+            self._head_known = False
+            if _of_the_group(error) and len(waiting) > 1:
+                for alone in waiting:
+                    self._commit([alone])
+                return
+            if _of_the_values(error):
+                answers = [(done, _own(error)) for _, done in waiting if _begins(done)]
+            else:
+                problem = error if isinstance(error, Unavailable) else problem
+                self._failed = (time.monotonic(), problem)
+                answers = [(done, problem) for _, done in waiting if _begins(done)]
         else:
             self._failed = None
         for done, answer in answers:
@@ -154,9 +166,7 @@ class Committer:
         """Each unit's result or failure. Raises Unavailable when nobody knows whether it was written."""
         answers: list[tuple[Future[Any], Any]] = []
         with self._engine.connect() as connection, connection.begin() as transaction:
-            if not self._head_known:
-                self._head = self._read_head(connection)
-            batch = Batch(connection, self._head)
+            batch = Batch(connection, self._find_head(connection))
             # Only now that the database lets us write: who gave up meanwhile was told that nothing was done.
             for unit, done in [item for item in waiting if _begins(item[1])]:
                 mark, savepoint = batch.mark(), connection.begin_nested()
@@ -174,10 +184,10 @@ class Committer:
             self._flush(batch)
             _finish(transaction)
         self._head, self._head_known = batch.head, True
-        self._unsent += batch.records
+        self._keep_for_sinks(batch.records)
         # A sink that fails now is found by the next batch, which is refused until it works again: the store has
         # these records already, so they are not lost and this batch may be answered.
-        with suppress(OSError):
+        with suppress(Exception):
             self._send_unsent()
         return answers
 
@@ -191,27 +201,48 @@ class Committer:
                 batch.connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _EVENT_LOCK})
             batch.connection.execute(insert(events), batch.events)
 
-    def _send_unsent(self) -> None:
-        if self._unsent:
-            for sink in self._sinks:
-                sink.write(self._unsent)
-            self._unsent = []
+    def _keep_for_sinks(self, records: list[AuditRecord]) -> None:
+        for _, unsent in self._unsent:
+            unsent += records
 
-    def _read_head(self, connection: Connection) -> Head:
-        last = select(audit.c.seq, audit.c.hash).where(audit.c.writer == self._head.writer)
-        row = connection.execute(last.order_by(audit.c.seq.desc()).limit(1)).first()
-        return Head(self._head.writer, row.seq, row.hash) if row else Head(self._head.writer)
+    def _send_unsent(self) -> None:
+        for sink, unsent in self._unsent:
+            if unsent:
+                sink.write(unsent)
+                unsent.clear()  # at once: a sink after it that fails must not bring it the same ones again
+
+    def _find_head(self, connection: Connection) -> Head:
+        """The end of this writer's chain. A commit whose end nobody saw may have been written: the sinks get it now."""
+        if self._head and self._head_known:
+            return self._head
+        mine = select(audit).where(audit.c.writer == self._writer).order_by(audit.c.seq)
+        if self._head:
+            since = connection.execute(mine.where(audit.c.seq > self._head.seq)).mappings()
+            self._keep_for_sinks([record_of(row) for row in since])
+        last = connection.execute(mine.order_by(None).order_by(audit.c.seq.desc()).limit(1)).first()
+        self._head = Head(self._writer, last.seq, last.hash) if last else Head(self._writer)
+        return self._head
 
 
 def _own(error: Exception) -> Exception:
     """What a unit is told of its own failure, which is not its neighbours'."""
     match error:
-        case DataError():
+        case _ if _of_the_values(error):
             return Refused(Code.BAD_INPUT, 422, NOT_STORABLE)
         case IntegrityError():
             return Conflict("it is there already")
         case _:
             return error
+
+
+def _of_the_values(error: Exception) -> bool:
+    """Whether one of the values cannot be kept."""
+    return isinstance(error, DataError | UnicodeError | OverflowError)
+
+
+def _of_the_group(error: Exception) -> bool:
+    """Whether one by one they can be written, apart from the one with the fault."""
+    return _of_the_values(error) or (isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") == DEADLOCK)
 
 
 def _begins(done: Future[Any]) -> bool:
@@ -226,6 +257,11 @@ def _finish(transaction: Transaction) -> None:
         if error.connection_invalidated:  # the database may have written it before it went away
             raise Unavailable(Code.STORE_UNAVAILABLE, UNSURE) from None
         raise
+
+
+def record_of(row: RowMapping) -> AuditRecord:
+    """The record that stands in a row of `audit`."""
+    return AuditRecord(**{**row, "at_ns": str(row["at_ns"]), "body": json.loads(row["body"])})
 
 
 def _row(record: AuditRecord) -> dict[str, Any]:

@@ -101,10 +101,12 @@ def _all(connection: Connection, kind: type[Any], table: Table, *where: Any, lim
 
 
 def snapshot(connection: Connection) -> p.People:
-    """Everything decisions need, as of one moment."""
+    """Everything decisions need."""
+    # First the version: what is written meanwhile may be in the snapshot already, but it must not look up to date.
+    found = version(connection)
     links = connection.execute(select(t.links.c.identity, t.links.c.person)).all()
     return p.People(
-        version=version(connection),
+        version=found,
         links={row.identity: row.person for row in links},
         known={k.subject: k for k in _all(connection, p.Known, t.known)},
         delegations=tuple(_all(connection, p.Delegation, t.delegations, t.delegations.c.ended_ns == 0)),

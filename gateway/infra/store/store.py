@@ -19,7 +19,7 @@ from gateway.domain.people import Credential, Delegation, Link, People, Review
 from gateway.domain.ports import Change, EventRow, FactRow, LogRow, Once, Query, Sink, Wake
 from gateway.infra.store import people
 from gateway.infra.store import tables as t
-from gateway.infra.store.committer import NOT_STORABLE, STORE_GONE, Batch, Committer, prepare_sqlite
+from gateway.infra.store.committer import NOT_STORABLE, STORE_GONE, Batch, Committer, prepare_sqlite, record_of
 from gateway.infra.store.questions import events, facts, same
 from opsgate.contracts.audit import AuditRecord
 from opsgate.contracts.invocations import State
@@ -109,8 +109,10 @@ class SqlStore:
         if self._is_new(connection, t.locks, {"name": name, "invocation_id": invocation_id, "since_ns": at_ns}):
             return
         holder = connection.scalar(select(t.locks.c.invocation_id).where(t.locks.c.name == name))
+        if holder is None:  # freed this very moment
+            raise Conflict(name)
         if holder != invocation_id:
-            raise LockHeld(name, str(holder))
+            raise LockHeld(name, holder)
 
     def _is_new(self, connection: Connection, table: Table, row: dict[str, Any]) -> bool:
         """Writes the row unless its key is there already; says whether it did. A rowcount is not known for inserts."""
@@ -220,7 +222,7 @@ class SqlStore:
         if writer is not None:
             pick = pick.where(c.writer == writer)
         rows = await self._read(lambda connection: connection.execute(pick).mappings().all())
-        return [AuditRecord(**{**r, "at_ns": str(r["at_ns"]), "body": json.loads(r["body"])}) for r in rows]
+        return [record_of(row) for row in rows]
 
     async def facts(self, about: Sequence[Invocation], now_ns: int) -> list[FactRow]:
         return await self._read(lambda connection: facts(connection, about, now_ns))
