@@ -1,4 +1,4 @@
-"""The chat room's page and the files it is made of.
+"""The pages of the console and the files they are made of.
 
 Refuses to decide or to know anything: in the browser the page is one more client of the REST API.
 """
@@ -16,6 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 HERE = Path(__file__).parent
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 CHANNELS = ("deployments", "payments", "incidents")
+SECTIONS = (
+    ("waiting", "Waits for you", "Nothing waits for you. What others ask of your groups appears here by itself."),
+    ("reviews", "To be reviewed", "Every use of broken glass was reviewed."),
+    ("asked", "You asked", "You asked for nothing yet. Type a command in the chat room."),
+    ("decided", "Decided by you", "You have not decided anything yet."),
+)
+"""The lists of the approvals page: key, heading, and what is said when there is nothing."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -25,6 +32,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+ENTRIES = frozenset({"theme.js", "main.js", "approvals.js"})
+"""Scripts that a page names itself; the others are modules they import."""
 UNTIL_NEW_BUILD = "public, max-age=31536000, immutable"
 ALWAYS_ASK = "no-cache"
 
@@ -38,7 +47,7 @@ class Asset:
 
 
 def console_router(profile: str) -> APIRouter:
-    """Routes `GET /` (the chat room) and `GET /console/static/{build}/{name}` (its files).
+    """Routes `GET /` (the chat room), `GET /approvals`, and `GET /console/static/{build}/{name}` (their files).
 
     `profile`: `embedded` shows the practice room's personas, anything else asks for an access token.
     `build` is a hash over all files, so that a browser may keep them for good and modules can import each other by
@@ -46,12 +55,16 @@ def console_router(profile: str) -> APIRouter:
     """
     assets = read_assets(HERE / "static")
     build = build_of(assets)
-    page = _render_page(profile, build, sorted(assets))
+    chat, approvals = (_render_page(name, profile, build, sorted(assets)) for name in ("chat", "approvals"))
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def chat_room() -> Response:
-        return HTMLResponse(page, headers={**HEADERS, "Cache-Control": ALWAYS_ASK})
+        return HTMLResponse(chat, headers={**HEADERS, "Cache-Control": ALWAYS_ASK})
+
+    @router.api_route("/approvals", methods=["GET", "HEAD"])
+    async def approvals_page() -> Response:
+        return HTMLResponse(approvals, headers={**HEADERS, "Cache-Control": ALWAYS_ASK})
 
     @router.api_route("/console/static/{wanted}/{name}", methods=["GET", "HEAD"])
     async def asset(wanted: str, name: str) -> Response:
@@ -77,11 +90,13 @@ def build_of(assets: dict[str, Asset]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _render_page(profile: str, build: str, names: list[str]) -> str:
+def _render_page(page: str, profile: str, build: str, names: list[str]) -> str:
     templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
-    return templates.get_template("chat.html").render(
+    return templates.get_template(f"{page}.html").render(
+        page=page,
+        sections=SECTIONS,
         practice=profile == "embedded",
         files=f"/console/static/{build}",
-        modules=[name for name in names if name.endswith(".js") and name != "theme.js"],
+        modules=[name for name in names if name.endswith(".js") and name not in ENTRIES],
         channels=CHANNELS,
     )

@@ -10,7 +10,9 @@ import { Feed } from "./feed.js";
 import { Health } from "./health.js";
 import { settle } from "./people.js";
 import { Room } from "./room.js";
+import { closeMenu } from "./shell.js";
 import { Thread } from "./thread.js";
+import { Waiting } from "./waiting.js";
 
 const FIRST_LINE = "/ops deploy staging api-service";
 const MORE_LINES = ["/ops help", "/ops status api-service", "/ops deploy production api-service --version 1.4.2"];
@@ -22,6 +24,7 @@ const scroll = byId("scroll");
 
 const room = new Room();
 const health = new Health();
+const waiting = new Waiting();
 let commands = [];
 let feed = null;
 
@@ -143,7 +146,10 @@ function drawTrouble(error) {
 }
 
 function onEvent(event) {
-  if (event.invocation) chat.hear(event.invocation);
+  if (event.invocation) {
+    chat.hear(event.invocation);
+    waiting.look();
+  }
   if (event.log.length > 0) thread.addLog(event.invocation_id, event.log);
   if (event.notice) {
     health.tell(event.notice);
@@ -180,6 +186,7 @@ async function enter() {
     if (matchMedia("(hover: hover)").matches) byId("line").focus(); // on a phone it would open the keyboard
     commands = [];
     readCommands();
+    waiting.look();
     await readHistory(here());
   } catch (error) {
     drawTrouble(error);
@@ -219,36 +226,6 @@ async function start() {
   if (session.token || session.signedIn.person) await enter();
 }
 
-function closeMenu() {
-  delete document.body.dataset.menu;
-  byId("menu").setAttribute("aria-expanded", "false");
-}
-
-function isDark() {
-  const { theme } = document.documentElement.dataset;
-  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-}
-
-function labelTheme() {
-  byId("theme").textContent = isDark() ? "☀" : "☾";
-  byId("theme").setAttribute("aria-label", isDark() ? "Use light colours" : "Use dark colours");
-}
-
-byId("theme").addEventListener("click", () => {
-  const theme = isDark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  localStorage.setItem("opsgate.theme", theme);
-  labelTheme();
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", labelTheme);
-labelTheme();
-
-byId("menu").addEventListener("click", () => {
-  document.body.dataset.menu = "open";
-  byId("menu").setAttribute("aria-expanded", "true");
-  document.querySelector(".channels [aria-current]")?.focus();
-});
-byId("veil").addEventListener("click", closeMenu);
 byId("earlier").addEventListener("click", () => readHistory(here(), true).catch(drawTrouble));
 byId("newer").addEventListener("click", toEnd);
 scroll.addEventListener("scroll", () => {
@@ -260,7 +237,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, dialog");
-  if (event.key === "Escape" && document.body.dataset.menu) closeMenu();
   if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   composer.fill(byId("line").value || "/");
