@@ -182,7 +182,7 @@ class Committer:
                     savepoint.commit()
                     answers.append((done, result))
             self._flush(batch)
-            _finish(transaction)
+            _finish(connection, transaction)
         self._head, self._head_known = batch.head, True
         self._keep_for_sinks(batch.records)
         # A sink that fails now is found by the next batch, which is refused until it works again: the store has
@@ -250,11 +250,13 @@ def _begins(done: Future[Any]) -> bool:
     return done.running() or (not done.cancelled() and done.set_running_or_notify_cancel())
 
 
-def _finish(transaction: Transaction) -> None:
+def _finish(connection: Connection, transaction: Transaction) -> None:
     try:
         transaction.commit()
-    except DBAPIError as error:
-        if error.connection_invalidated:  # the database may have written it before it went away
+    except Exception as error:
+        connection.invalidate()  # else it goes back to the pool with its transaction open, and its locks
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            # The database may have written it before it went away.
             raise Unavailable(Code.STORE_UNAVAILABLE, UNSURE) from None
         raise
 
