@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
 import platform
 import statistics
-import sys
 import tempfile
 import time
 import uuid
@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 
 from bench import help as helping
-from bench import load, rig
+from bench import hostile, load, rig
 from gateway.domain.arguments import parse
 from gateway.domain.deciding import Facts, policy_input
 from gateway.domain.directory import Asker
@@ -148,34 +148,76 @@ async def decisions(opa_url: str, folder: Path, people: int, count: int) -> dict
     return {"p50": round(taken[count // 2], 3), "p99": round(taken[int(count * 0.99)], 3)}
 
 
-async def measure(quick: bool) -> dict[str, Any]:
+async def measure_submit(quick: bool) -> dict[str, Any]:
     rounds, size, single = (1, 60, 20) if quick else (5, 400, 100)
     with tempfile.TemporaryDirectory() as name, rig.running(Path(name)) as house:
         start = await starts(house, single)
         submit = await submits(house, rounds, size)
+    return {"rounds": rounds, "submit": submit, "start_ms": start}
+
+
+async def measure_decisions(quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as parts:
         folder = Path(name)
         server = rig.opa(parts, folder)
         people = PEOPLE[:2] if quick else PEOPLE
         decision = {str(n): await decisions(server.url, folder, n, 50 if quick else 500) for n in people}
+    return {"decision_ms_by_people": decision}
+
+
+async def measure_hostile(quick: bool) -> dict[str, Any]:
+    return {"hostile": hostile.measure(1 if quick else hostile.ROUNDS)}
+
+
+async def measure_help(quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
-        helped = await helping.measure(Path(name), 3 if quick else helping.ROUNDS)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return {
-        "machine": machine,
-        "rounds": rounds,
-        "submit": submit,
-        "start_ms": start,
-        "decision_ms_by_people": decision,
-        "help": helped,
-    }
+        return {"help": await helping.measure(Path(name), 3 if quick else helping.ROUNDS)}
+
+
+SECTIONS = {
+    "submit": measure_submit,
+    "decisions": measure_decisions,
+    "hostile": measure_hostile,
+    "help": measure_help,
+}
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+async def measure(sections: list[str], quick: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"machine": machine()}
+    for section in sections:
+        found |= await SECTIONS[section](quick)
+    return found
+
+
+def kept() -> dict[str, Any]:
+    """The figures of the last run. Raises SystemExit when another machine made them: the two must not be mixed."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text())
+    if found["machine"] != machine():
+        raise SystemExit(f"The kept figures are of another machine ({found['machine']}); measure all: make bench")
+    return found
 
 
 def table(found: dict[str, Any]) -> str:
-    """The figures as Markdown."""
+    """The figures as Markdown; a section that was not measured is left out."""
+    lines = [f"Measured on {found['machine']}, by `make bench`."]
+    if "submit" in found:
+        lines += ["", *submit_table(found)]
+    if "decision_ms_by_people" in found:
+        lines += ["", "| people in the directory | decision p50 ms | p99 ms |", "| --- | --- | --- |"]
+        lines += [f"| {int(n):,} | {d['p50']} | {d['p99']} |" for n, d in found["decision_ms_by_people"].items()]
+    if "hostile" in found:
+        lines += ["", *hostile.table(found["hostile"])]
+    if "help" in found:
+        lines += ["", *helping.table(found["help"])]
+    return "\n".join(lines)
+
+
+def submit_table(found: dict[str, Any]) -> list[str]:
     lines = [
-        f"Measured on {found['machine']}, {found['rounds']} interleaved rounds, medians, by `make bench`.",
-        "",
         "| at once | no gate, answers/s | full gate, answers/s | ratio | gate p50 / p99 ms | no gate p50 / p99 ms |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
@@ -184,20 +226,28 @@ def table(found: dict[str, Any]) -> str:
             f"| {name[1:]} | {f['null_per_s']} | {f['gate_per_s']} | **{f['ratio']}** | "
             f"{f['gate_p50_ms']} / {f['gate_p99_ms']} | {f['null_p50_ms']} / {f['null_p99_ms']} |"
         )
-    lines += ["", "| people in the directory | decision p50 ms | p99 ms |", "| --- | --- | --- |"]
-    lines += [f"| {int(n):,} | {d['p50']} | {d['p99']} |" for n, d in found["decision_ms_by_people"].items()]
-    lines += ["", *helping.table(found["help"])]
     start = found["start_ms"]
-    lines += ["", f"From the answer to the worker's claim: p50 {start['p50']} ms, p99 {start['p99']} ms."]
-    return "\n".join(lines)
+    return [
+        *lines,
+        "",
+        f"Medians of {found['rounds']} interleaved rounds. "
+        f"From the answer to the worker's claim: p50 {start['p50']} ms, p99 {start['p99']} ms.",
+    ]
 
 
 def main() -> None:
-    quick = "--quick" in sys.argv
-    found = asyncio.run(measure(quick))
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", choices=SECTIONS, help="measure this section; the figures of the others are kept")
+    parser.add_argument("--quick", action="store_true", help="a look at whether it runs; keeps nothing")
+    options = parser.parse_args()
+    before = kept() if options.only and not options.quick else {}
+    found = before | asyncio.run(measure([options.only] if options.only else list(SECTIONS), options.quick))
     print(table(found))
-    if quick:
-        return
+    if not options.quick:
+        keep(found)
+
+
+def keep(found: dict[str, Any]) -> None:
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")
     page = PAGE.read_text()
     before, after = page.split(BEGIN)[0], page.split(END)[1]

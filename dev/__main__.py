@@ -16,7 +16,7 @@ from typing import NoReturn, TextIO
 import httpx2
 from pydantic import ValidationError
 
-from dev.embedded import ROOT, Embedded, Layout, PortTaken
+from dev.embedded import ROOT, DataInUse, Embedded, Layout, PortTaken
 from dev.identity import NoProvider
 from dev.opa import NoOpa
 from dev.policies import BrokenPolicy
@@ -26,15 +26,22 @@ from gateway.settings import explain
 from gateway.wiring import CannotStart
 
 
+def port_of(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port (OPSGATE_PORT or --port); give a number up to 65535")
+    return int(text)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dev", description=__doc__.splitlines()[0])
-    port = int(os.environ.get("OPSGATE_PORT", "8420"))
-    parser.add_argument("--port", type=int, default=port, help="0 takes a free one (default: OPSGATE_PORT or 8420)")
+    port = os.environ.get("OPSGATE_PORT", "8420")
+    parser.add_argument("--port", type=port_of, default=port, help="0 takes a free one (default: OPSGATE_PORT or 8420)")
     parser.add_argument("--data", type=Path, default=ROOT / ".opsgate", help="where everything is kept")
     parser.add_argument("--policies", type=Path, default=Layout.policies)
     parser.add_argument("--commands", type=Path, default=Layout.commands)
     parser.add_argument("--directory", type=Path, default=Layout.directory, help="YAML file of people and services")
     parser.add_argument("--oidc", action="store_true", help="with an identity provider to sign in at")
+    parser.add_argument("--rollout-seconds", type=float, default=Layout.rollout_s, help="how long the fleet's take")
     parser.add_argument("--ready-file", type=Path, help="written when ready: JSON with addresses and process ids")
     return parser.parse_args()
 
@@ -89,7 +96,8 @@ def greet(house: Embedded, terminal: TextIO, ready_file: Path | None) -> None:
 def main() -> int:
     options = parse()
     signal.signal(signal.SIGTERM, interrupt)
-    layout = Layout(options.data.resolve(), options.policies, options.commands, options.directory)
+    files = (options.policies, options.commands, options.directory)
+    layout = Layout(options.data.resolve(), *files, options.rollout_seconds)
     terminal = redirect(layout.data / "gateway.log")
     try:
         with Embedded(layout, options.port, oidc=options.oidc) as house:
@@ -101,7 +109,7 @@ def main() -> int:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except KeyboardInterrupt:
         terminal.write("\nStopped.\n")
-    except (PortTaken, NoOpa, NoProvider, ChildFailed, CannotStart) as trouble:
+    except (DataInUse, PortTaken, NoOpa, NoProvider, ChildFailed, CannotStart) as trouble:
         terminal.write(f"{trouble}\n")
         return 1
     except ValidationError as trouble:

@@ -5,6 +5,7 @@ Refuses to listen anywhere but the loopback address, and to leave a child behind
 
 from __future__ import annotations
 
+import fcntl
 import secrets
 import socket
 import sys
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import httpx2
 import uvicorn
@@ -38,14 +40,19 @@ class PortTaken(Exception):
     """Something else listens there; the text says what to do."""
 
 
+class DataInUse(Exception):
+    """Another house lives in this data folder; the text says what to do."""
+
+
 @dataclass(frozen=True)
 class Layout:
-    """What the house is made from: folders and files a person may edit while it runs."""
+    """What the house is made from: folders and files a person may edit while it runs; how long rollouts take."""
 
     data: Path
     policies: Path = ROOT / "policies"
     commands: Path = ROOT / "commands"
     directory: Path = ROOT / "examples" / "acme" / "directory.yaml"
+    rollout_s: float = 3.0
 
 
 def listen(port: int) -> socket.socket:
@@ -60,6 +67,24 @@ def listen(port: int) -> socket.socket:
             f"Port {port} is taken (another Opsgate?). Stop it, or choose another: OPSGATE_PORT={port + 1} make dev"
         ) from None
     return listener
+
+
+def move_in(data: Path) -> IO[bytes]:
+    """Holds the data folder, made if absent; closing the file or the end of this process lets go. Raises DataInUse.
+
+    Two gateways of one name would write one audit chain, and neither would be right.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    hold = (data / "in-use").open("ab")
+    try:
+        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        hold.close()
+        raise DataInUse(
+            f"Opsgate already runs over {data}. Stop it, or give this one a folder of its own: "
+            ".venv/bin/python -m dev --port 0 --data ANOTHER_FOLDER"
+        ) from None
+    return hold
 
 
 def keep_secret(file: Path) -> str:
@@ -84,15 +109,19 @@ class Embedded:
     """The whole house in one process and two children. Use as a context: leaving it stops every part."""
 
     def __init__(self, layout: Layout, port: int = 0, *, oidc: bool = False) -> None:
-        """Starts nothing. `port` 0: a free one. `oidc`: with an identity provider beside it. Raises PortTaken."""
+        """Starts nothing. `port` 0: a free one. `oidc`: with an identity provider beside it.
+
+        Raises DataInUse or PortTaken.
+        """
         self.layout = layout
+        self._hold = move_in(layout.data)
         self._listener = listen(port)
         self.port = int(self._listener.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        layout.data.mkdir(parents=True, exist_ok=True)
         self.opa = OpaServer(layout.policies, layout.data)
         self.sandbox_url = f"http://127.0.0.1:{free_port()}"
         command = [sys.executable, "-m", "sandbox", "--port", self.sandbox_url.rsplit(":", 1)[1]]
+        command += ["--rollout-seconds", str(layout.rollout_s)]
         self._sandbox_command = [*command, "--data", str(layout.data / "sandbox.db")]
         self.provider = IdentityProvider((self.url,), layout.data) if oidc else None
         self.parts = ExitStack()
@@ -100,6 +129,7 @@ class Embedded:
     def __enter__(self) -> Embedded:
         """Start the children. Raises BrokenPolicy, NoOpa, NoProvider or ChildFailed, and then none is left running."""
         with ExitStack() as parts:
+            parts.callback(self._hold.close)
             parts.callback(self._listener.close)
             self.sandbox = Child("sandbox", self._sandbox_command, self.layout.data / "sandbox.log", cwd=ROOT)
             parts.callback(self.sandbox.stop)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import opsgate
-from gateway.api import invocations, people, problems, questions, session, system, terminals, workers
+from gateway.api import invocations, openapi, people, problems, questions, session, system, terminals, workers
 from gateway.api.limits import Limits
 from gateway.api.link_pages import link_pages
 from gateway.api.sign_in import sign_in_router
@@ -17,7 +17,6 @@ from gateway.console.small_pages import SmallPages
 from gateway.house import House
 from gateway.settings import Settings
 from gateway.wiring import build
-from opsgate.contracts.problems import Problem
 
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
@@ -35,9 +34,9 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     app = FastAPI(
         title="Opsgate",
         version=opsgate.__version__,
-        description="One door between chat and production.",
+        description=openapi.DESCRIPTION,
         lifespan=lifespan,
-        responses=problems.RESPONSES,
+        responses=openapi.ANYWHERE,
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
@@ -61,21 +60,5 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         app.include_router(system.dev_router)
     app.include_router(console_router(settings.profile))
     app.add_middleware(Limits, telemetry=house.telemetry)
-    _document_problems(app)
+    openapi.complete(app)
     return app
-
-
-def _document_problems(app: FastAPI) -> None:
-    """Puts the problem document into the OpenAPI components; FastAPI only does so for JSON models."""
-    make = app.openapi
-
-    def openapi() -> dict[str, object]:
-        if not app.openapi_schema:
-            document = make()
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            for name, nested in schemas["Problem"].pop("$defs", {}).items():
-                schemas[name] = nested
-        return app.openapi_schema or {}
-
-    app.openapi = openapi  # type: ignore[method-assign]

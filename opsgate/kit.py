@@ -225,7 +225,7 @@ class Follower:
         """At least once, unless the platform says that it never will: the place in the feed is kept afterwards."""
         channel = event.channel if event.platform == self._platform else "" if event.platform else self._loud_channel
         if not event.notice or not channel:
-            return
+            return None
         while True:
             try:
                 return await self._room.announce(channel, event.notice)
@@ -233,7 +233,7 @@ class Follower:
                 await asyncio.sleep(slow.after_s)
             except Undeliverable as never:
                 log.warning("a notice cannot be delivered: %s", never)
-                return
+                return None
 
     def _want(self, view: InvocationView) -> _Message:
         self._notebook.begin(view.id)

@@ -39,8 +39,10 @@ def rollout_view(rollout: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def log_lines(deployment: Deployment, rollouts: Iterable[dict[str, Any]], now: float, wanted: int) -> list[str]:
-    """The last `wanted` lines, oldest first: traffic made up from the clock, and the steps of its rollouts."""
+def log_lines(
+    deployment: Deployment, rollouts: Iterable[dict[str, Any]], now: float, wanted: int
+) -> list[dict[str, str]]:
+    """The last `wanted` lines, oldest first, each `at` (RFC 3339) and `text`: made-up traffic, and rollout steps."""
     entries = [
         (step["at"], f"NOTICE {step['text']}")
         for rollout in rollouts
@@ -49,7 +51,7 @@ def log_lines(deployment: Deployment, rollouts: Iterable[dict[str, Any]], now: f
     ]
     last = int(now // LINE_EVERY_S)
     entries += [(n * LINE_EVERY_S, _traffic(deployment, n)) for n in range(last - wanted, last) if deployment.replicas]
-    return [f"{stamp(at)} {text}" for at, text in sorted(entries)[-wanted:]] if wanted else []
+    return [{"at": stamp(at), "text": text} for at, text in sorted(entries)[-wanted:]] if wanted else []
 
 
 def metrics(deployments: list[Deployment], rollouts: Iterable[dict[str, Any]], born: float, now: float) -> str:

@@ -26,7 +26,7 @@ from gateway.house import House
 from opsgate.contracts.invocations import Evidence
 from opsgate.contracts.problems import Code
 
-_bearer = HTTPBearer(auto_error=False, description="A person's token (JWT), or an adapter's")
+_bearer = HTTPBearer(auto_error=False, scheme_name="Caller", description="A person's token (JWT), or an adapter's")
 _worker = HTTPBearer(auto_error=False, scheme_name="Worker", description="OPSGATE_WORKER_TOKEN")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 

@@ -6,10 +6,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from gateway.api.callers import CallerDep, HouseDep, KeyHeader, PersonDep, Posted, answered, posted
+from gateway.api.openapi import (
+    SIGNED_IN,
+    SUBMITTED,
+    CancelInvocationBody,
+    CastVoteBody,
+    InvocationId,
+    SendMessageBody,
+    SubmitInvocationBody,
+    done,
+    failures,
+)
 from gateway.domain import ports
 from gateway.domain.arguments import Options
 from gateway.domain.directory import Asker
@@ -25,26 +36,25 @@ from gateway.house import House
 from gateway.infra.telemetry import about, current_traceparent
 from opsgate.contracts.invocations import (
     Answer,
-    CancelInvocation,
-    CastVote,
     ChatContext,
     InvocationView,
     LogLine,
     Page,
-    SendMessage,
     State,
-    SubmitInvocation,
 )
 from opsgate.contracts.problems import Code
 
-router = APIRouter(prefix="/v1", tags=["invocations"])
+router = APIRouter(prefix="/v1", tags=["invocations"], responses=SIGNED_IN)
 CursorQuery = Annotated[str | None, Query(pattern=r"^[0-9]{1,19}\.inv_[0-9a-hjkmnp-tv-z]{10}$")]
-InvocationId = Annotated[str, Path(pattern=r"^inv_[0-9a-hjkmnp-tv-z]{10}$")]
 
 
-@router.post("/messages", operation_id="sendMessage")
+@router.post(
+    "/messages",
+    operation_id="sendMessage",
+    responses=done(Answer, invocation="/invocation/id") | failures(404, 409, 422, 429, 503),
+)
 async def send_message(
-    request: Request, house: HouseDep, caller: CallerDep, body: SendMessage, key: KeyHeader
+    request: Request, house: HouseDep, caller: CallerDep, body: SendMessageBody, key: KeyHeader
 ) -> Answer:
     """A line typed in a chat, and what to show for it. A typing mistake is an answer too (`kind: mistake`)."""
     try:
@@ -63,9 +73,9 @@ async def send_message(
     return found
 
 
-@router.post("/invocations", operation_id="submitInvocation", responses={202: {"model": InvocationView}})
+@router.post("/invocations", operation_id="submitInvocation", responses=SUBMITTED | failures(409, 422, 429, 503))
 async def submit_invocation(
-    request: Request, house: HouseDep, caller: CallerDep, body: SubmitInvocation, key: KeyHeader
+    request: Request, house: HouseDep, caller: CallerDep, body: SubmitInvocationBody, key: KeyHeader
 ) -> InvocationView:
     """Ask for a Command. 202: it waits or runs; 200: it was denied (a denial is an answer, with reasons)."""
     call = await posted(request, house, caller, body, body.evidence, key)
@@ -104,7 +114,7 @@ def _placed(call: Posted, context: ChatContext) -> Asker:
     return call.asker
 
 
-@router.get("/invocations", operation_id="listInvocations")
+@router.get("/invocations", operation_id="listInvocations", responses=failures(422, 503))
 async def list_invocations(
     house: HouseDep,
     who: PersonDep,
@@ -151,12 +161,12 @@ async def readable(house: House, invocation_id: str, who: Asker) -> Invocation:
     return inv
 
 
-@router.get("/invocations/{id}", operation_id="getInvocation")
+@router.get("/invocations/{id}", operation_id="getInvocation", responses=failures(404, 422, 503))
 async def get_invocation(house: HouseDep, who: PersonDep, id: InvocationId) -> InvocationView:
     return view(await readable(house, id, who))
 
 
-@router.get("/invocations/{id}/log", operation_id="getLog")
+@router.get("/invocations/{id}/log", operation_id="getLog", responses=failures(404, 422, 503))
 async def get_log(
     house: HouseDep,
     who: PersonDep,
@@ -171,9 +181,13 @@ async def get_log(
     return Page(items=items, next=str(items[-1].seq) if len(rows) > limit else None)
 
 
-@router.post("/invocations/{id}/votes", operation_id="castVote")
+@router.post(
+    "/invocations/{id}/votes",
+    operation_id="castVote",
+    responses=done(Answer) | failures(404, 409, 422, 503),
+)
 async def cast_vote(
-    request: Request, house: HouseDep, caller: CallerDep, id: InvocationId, body: CastVote, key: KeyHeader
+    request: Request, house: HouseDep, caller: CallerDep, id: InvocationId, body: CastVoteBody, key: KeyHeader
 ) -> Answer:
     """Approve, reject, or take it back. `binding_hash` is the one the voter saw; another one is refused."""
     try:
@@ -194,13 +208,15 @@ async def cast_vote(
     return found
 
 
-@router.post("/invocations/{id}/cancel", operation_id="cancelInvocation")
+@router.post(
+    "/invocations/{id}/cancel", operation_id="cancelInvocation", responses=done(Answer) | failures(404, 409, 422, 503)
+)
 async def cancel_invocation(
     request: Request,
     house: HouseDep,
     caller: CallerDep,
     id: InvocationId,
-    body: CancelInvocation,
+    body: CancelInvocationBody,
     key: KeyHeader,
 ) -> Answer:
     """Stop it: at once before it started, else as soon as the worker can."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from gateway.api.callers import CallerDep, HouseDep, KeyHeader, PersonDep, answered, posted
 from gateway.api.invocations import CursorQuery, page_of
+from gateway.api.openapi import SIGNED_IN, failures
 from gateway.domain import people
 from gateway.domain.errors import KeyTaken, Refused
 from gateway.domain.invocation import when
@@ -29,7 +30,7 @@ from opsgate.contracts.people import (
 )
 from opsgate.contracts.problems import Code
 
-router = APIRouter(prefix="/v1", tags=["people"])
+router = APIRouter(prefix="/v1", tags=["people"], responses=SIGNED_IN | failures(404, 409, 422, 503))
 _RANDOM = "[0-9a-hjkmnp-tv-z]{10}$"
 TOLD_ONCE = (
     "A token was made for this Idempotency-Key already, and a token is told only once. Revoke it (`opsgate tokens "

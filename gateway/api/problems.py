@@ -17,7 +17,7 @@ from gateway.domain.errors import GateError
 from opsgate.contracts.problems import CONTENT_TYPE, Code, Problem
 
 log = structlog.get_logger("opsgate.api")
-_TITLES = {
+TITLES = {
     400: "The request is not right",
     401: "Not signed in",
     403: "Not allowed",
@@ -32,15 +32,6 @@ _TITLES = {
 }
 _KEY = ("header", "Idempotency-Key")
 _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
-
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": _TITLES[status],
-        "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
-}
-"""What every operation may answer beside its own; put into the OpenAPI document."""
 
 
 class _Answer(JSONResponse):
@@ -58,7 +49,7 @@ def answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONRespo
 def make(status: int, code: Code, detail: str, **more: Any) -> Problem:
     trace_id = f"{trace.get_current_span().get_span_context().trace_id:032x}"
     kind = f"https://opsgate.dev/problems/{code.value}"
-    return Problem(type=kind, title=_TITLES[status], status=status, code=code, detail=detail, trace_id=trace_id, **more)
+    return Problem(type=kind, title=TITLES[status], status=status, code=code, detail=detail, trace_id=trace_id, **more)
 
 
 def install(app: FastAPI) -> None:

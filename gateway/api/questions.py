@@ -9,26 +9,27 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
 from gateway.api.callers import CallerDep, HouseDep, PersonDep
+from gateway.api.openapi import SIGNED_IN, AskDecisionBody, failures, text
 from gateway.domain.errors import Refused
 from gateway.domain.ports import FeedFilter
 from gateway.flows import explain
 from gateway.house import House
 from opsgate.contracts.audit import AuditRecord
-from opsgate.contracts.commands import AskDecision, CommandView, WhatIf, WhoAmI
+from opsgate.contracts.commands import CommandView, WhatIf, WhoAmI
 from opsgate.contracts.invocations import Page
 from opsgate.contracts.problems import Code
 
-router = APIRouter(prefix="/v1", tags=["questions"])
+router = APIRouter(prefix="/v1", tags=["questions"], responses=SIGNED_IN)
 
 
-@router.get("/commands", operation_id="listCommands")
+@router.get("/commands", operation_id="listCommands", responses=failures(503))
 async def list_commands(house: HouseDep, who: PersonDep) -> Page[CommandView]:
     """The catalog, with what you may do: from the policy, per environment."""
     return Page(items=tuple(await explain.commands(house.gate, who)), next=None)
 
 
-@router.post("/decisions", operation_id="askDecision")
-async def ask_decision(house: HouseDep, who: PersonDep, body: AskDecision) -> WhatIf:
+@router.post("/decisions", operation_id="askDecision", responses=failures(422, 503))
+async def ask_decision(house: HouseDep, who: PersonDep, body: AskDecisionBody) -> WhatIf:
     """What would be decided. Nothing runs and nothing is kept."""
     return await explain.what_if(house.gate, body.text, who, body.as_person)
 
@@ -50,7 +51,7 @@ async def who_am_i(house: HouseDep, who: PersonDep) -> WhoAmI:
     "/events",
     operation_id="followEvents",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "FeedEvents"}},
+    responses=text("text/event-stream", "FeedEvents, each with its `id` and `event`") | failures(422),
 )
 async def follow_events(
     house: HouseDep,
@@ -76,7 +77,7 @@ async def _lines(house: House, after: int, wanted: FeedFilter) -> AsyncIterator[
             yield f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n".encode()
 
 
-@router.get("/audit", operation_id="readAudit")
+@router.get("/audit", operation_id="readAudit", responses=failures(422, 503))
 async def read_audit(
     house: HouseDep,
     who: PersonDep,

@@ -10,12 +10,13 @@ from pydantic import BaseModel
 
 from gateway.api import browser
 from gateway.api.callers import HouseDep, PersonDep, TokenDep
+from gateway.api.openapi import SIGNED_IN, failures
 from gateway.domain.errors import Refused
 from gateway.domain.invocation import when
 from gateway.flows import sessions
 from opsgate.contracts.problems import Code
 
-router = APIRouter(prefix="/v1/session", tags=["session"])
+router = APIRouter(prefix="/v1/session", tags=["session"], responses=SIGNED_IN | failures(422, 503))
 
 
 class SessionView(BaseModel):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from gateway.api.callers import HouseDep
+from gateway.api.openapi import failures, text
 from gateway.domain.errors import not_found
-from opsgate.contracts.base import PrincipalKind
+from opsgate.contracts.base import JsonObject, PrincipalKind
 from opsgate.contracts.decisions import PolicyAnswer
 from opsgate.contracts.policy import PolicyInput
 
@@ -48,22 +49,28 @@ async def readyz(house: HouseDep) -> Response:
     return JSONResponse(found, 200 if found["ready"] else 503)
 
 
-@router.get(
-    "/metrics", operation_id="metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}
-)
+@router.get("/metrics", operation_id="metrics", response_class=Response, responses=text("text/plain", "Samples"))
 async def metrics(house: HouseDep) -> Response:
     """Prometheus text format."""
     return Response(house.telemetry.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+class PolicyContract(BaseModel):
+    """`query` is the document that is asked for; `input` and `decision` are JSON Schemas (2020-12)."""
+
+    query: str
+    input: JsonObject
+    decision: JsonObject
+
+
 @router.get("/.well-known/policy-contract.json", operation_id="policyContract")
-async def policy_contract() -> dict[str, Any]:
-    """JSON Schemas of what a policy is asked and must answer."""
-    return {
-        "query": "data.gateway.decision.result",
-        "input": PolicyInput.model_json_schema(by_alias=True, mode="serialization"),
-        "decision": PolicyAnswer.model_json_schema(by_alias=True),
-    }
+async def policy_contract() -> PolicyContract:
+    """What a policy is asked and must answer."""
+    return PolicyContract(
+        query="data.gateway.decision.result",
+        input=PolicyInput.model_json_schema(by_alias=True, mode="serialization"),
+        decision=PolicyAnswer.model_json_schema(by_alias=True),
+    )
 
 
 class PersonaView(BaseModel):
@@ -84,7 +91,7 @@ async def list_personas(house: HouseDep) -> list[PersonaView]:
     return [PersonaView(id=p.id, name=p.name, title=p.title) for p in humans[:20]]
 
 
-@dev_router.post("/personas/{id}/token", operation_id="becomePersona")
+@dev_router.post("/personas/{id}/token", operation_id="becomePersona", responses=failures(404, 422))
 async def become_persona(
     house: HouseDep, id: Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 ) -> PersonaToken:

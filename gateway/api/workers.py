@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 
 from gateway.api.callers import HouseDep, WorkerDep
+from gateway.api.openapi import InvocationId, failures
 from gateway.flows import claim, report
 from gateway.infra.telemetry import about
 from opsgate.contracts.jobs import (
@@ -19,8 +18,7 @@ from opsgate.contracts.jobs import (
     ReportAnswer,
 )
 
-router = APIRouter(prefix="/worker/v1", tags=["workers"], dependencies=[WorkerDep])
-JobId = Annotated[str, Path(pattern=r"^inv_[0-9a-hjkmnp-tv-z]{10}$")]
+router = APIRouter(prefix="/worker/v1", tags=["workers"], dependencies=[WorkerDep], responses=failures(401, 422, 503))
 
 
 @router.post("/announce", status_code=204, operation_id="announce")
@@ -29,17 +27,17 @@ async def announce(house: HouseDep, body: Announce) -> None:
     await house.store.announce(body.worker, body.operations, house.gate.clock.now_ns())
 
 
-@router.post("/claims", operation_id="claimJob")
+@router.post("/claims", operation_id="claimJob", responses=failures(403))
 async def claim_job(house: HouseDep, body: ClaimJob) -> ClaimAnswer:
     about(body.job)
     return await claim.claim(house.gate, body)
 
 
 @router.post("/jobs/{job}/progress", operation_id="jobProgress")
-async def job_progress(house: HouseDep, job: JobId, body: JobProgress) -> ProgressAnswer:
+async def job_progress(house: HouseDep, job: InvocationId, body: JobProgress) -> ProgressAnswer:
     return await report.progress(house.gate, job, body)
 
 
 @router.post("/jobs/{job}/report", operation_id="jobReport")
-async def job_report(house: HouseDep, job: JobId, body: JobReport) -> ReportAnswer:
+async def job_report(house: HouseDep, job: InvocationId, body: JobReport) -> ReportAnswer:
     return await report.report(house.gate, job, body)

@@ -25,6 +25,11 @@ _LOOKALIKES = str.maketrans(
     }
 )
 
+MAX_MARKS = 30
+"""Combining marks in a row, as in the stream-safe format of Unicode (UAX 15); no script needs more."""
+MAX_GROWTH = 4
+"""How many times longer NFKC may make a line; one letter can stand for eighteen, and a line is not made of those."""
+
 
 @dataclass(frozen=True)
 class Word:
@@ -35,14 +40,26 @@ class Word:
 
 
 def normalize(text: str) -> str:
-    """NFKC, straight quotes and dashes, nothing invisible. Raises Mistake on control characters."""
+    """NFKC, straight quotes and dashes, nothing invisible. Raises Mistake on control characters and letter tricks."""
     # Twice: NFKC can bring forth a look-alike, and removing an invisible mark can bring letters together.
-    clean = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).translate(_LOOKALIKES))
-    clean = clean.translate(_LOOKALIKES)
+    clean = _nfkc(_nfkc(text).translate(_LOOKALIKES)).translate(_LOOKALIKES)
     for char in clean:
         if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp"):
             raise Mistake("The line contains a control character or a line break. Type it on one line, in plain text.")
     return clean.strip()
+
+
+def _nfkc(text: str) -> str:
+    """Raises Mistake on a pile of combining marks, which is sorted in quadratic time, and on a line that swells."""
+    marks = 0
+    for char in "" if text.isascii() else text:
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        if marks > MAX_MARKS:
+            raise Mistake(f"More than {MAX_MARKS} accents stand on one letter. Type it in plain text.")
+    clean = unicodedata.normalize("NFKC", text)
+    if len(clean) > MAX_GROWTH * len(text) + MAX_MARKS:
+        raise Mistake("The line is made of letters that each stand for a whole word. Type it in plain text.")
+    return clean
 
 
 def tokenize(text: str) -> tuple[Word, ...]:

@@ -145,7 +145,7 @@ def _undecided(hashed: str, now_ns: int) -> Decision:
 
 
 def queued_job(now_ns: int, *limits_ns: int) -> Job:
-    """Work to be started by the earliest of these moments (0: none). Without any, what nobody starts in an hour is over:
+    """Work to be started by the earliest of these moments (0: none). Without any it is over in an hour:
     a change must not happen at three in the morning because a worker came back then.
     """
     start_by_ns = min([n for n in limits_ns if n], default=now_ns + START_WITHIN_NS)

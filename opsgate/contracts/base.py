@@ -8,13 +8,17 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 JsonObject = dict[str, Any]
 """A JSON object whose shape is given elsewhere (an operation's input schema, a connector's handle)."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@/|-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+_WHOLE = BeforeValidator(lambda v: int(v) if isinstance(v, float) and v.is_integer() else v)
+WholeNumber = Annotated[StrictInt, _WHOLE]
+Percent = Annotated[StrictInt, Field(ge=0, le=100), _WHOLE]
+"""Integers as JSON Schema has them: 30.0 is one too, `"30"` and `true` are none."""
 Timestamp = AwareDatetime
 """RFC 3339 with an offset; the gateway always answers in UTC."""
 

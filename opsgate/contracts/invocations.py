@@ -147,7 +147,7 @@ class InvocationView(Contract):
     `ticket`: the change ticket given, or "". `break_glass`: the incident for which the glass was broken, or "".
 
     `visibility` is `private` when only the asker should see it (a denial), otherwise `channel`.
-    `hint`: after a denial what would have passed instead, and which groups could do it; "" when there is nothing to say.
+    `hint`: after a denial what would have passed instead, and which groups could do it; "" for nothing.
     """
 
     id: str

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt
+from pydantic import Field, StrictBool, StrictFloat
 
-from opsgate.contracts.base import Contract, JsonObject, Sha256
+from opsgate.contracts.base import Contract, JsonObject, Percent, Sha256, WholeNumber
 
 TASK_NAME = "opsgate.wake"
 """The one Celery task. Its keyword arguments are exactly the fields of WakeUp."""
@@ -81,8 +81,8 @@ class JobProgress(Contract):
     """
 
     worker: str
-    fence: StrictInt
-    percent: StrictInt | None = Field(default=None, ge=0, le=100)
+    fence: WholeNumber
+    percent: Percent | None = None
     text: str = Field(default="", max_length=500)
     lines: tuple[str, ...] = Field(default=(), max_length=500)
     handle: JsonObject | None = None
@@ -102,13 +102,13 @@ class JobReport(Contract):
     """
 
     worker: str
-    fence: StrictInt
+    fence: WholeNumber
     result: Literal["running", "succeeded", "failed", "cancelled", "unknown"]
     summary: str = Field(default="", max_length=1000)
     facts: JsonObject = Field(default_factory=dict)
     handle: JsonObject | None = None
     again_after_s: StrictFloat = Field(default=0, ge=0, le=300)
-    percent: StrictInt | None = Field(default=None, ge=0, le=100)
+    percent: Percent | None = None
     lines: tuple[str, ...] = Field(default=(), max_length=500)
 
 

@@ -68,7 +68,8 @@ class Place:
 
     def counts(self) -> dict[str, int]:
         """How many rows stand in each table that a Change writes to."""
-        return dict(self.sql(" UNION ALL ".join(f"SELECT '{t}', count(*) FROM {t}" for t in ROWS)))  # type: ignore[arg-type]
+        rows = self.sql(" UNION ALL ".join(f"SELECT '{t}', count(*) FROM {t}" for t in ROWS))
+        return {str(table): int(count) for table, count in rows}
 
     def close(self) -> None:
         for store in self.open:
@@ -116,8 +117,8 @@ def held(place: Place) -> Iterator[None]:
             rival.execute("BEGIN IMMEDIATE")
             yield
     else:
-        with place.connected() as rival, rival.begin():
-            rival.execute(text("LOCK TABLE invocations IN EXCLUSIVE MODE"))
+        with place.connected() as owner, owner.begin():
+            owner.execute(text("LOCK TABLE invocations IN EXCLUSIVE MODE"))
             yield
 
 

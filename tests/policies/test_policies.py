@@ -199,6 +199,7 @@ def test_a_batch_answers_each_question_in_its_order_as_if_asked_alone(opa: Path)
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.slow
 def test_a_spoiled_field_never_makes_the_answer_more_permissive(opa: Path, name: str) -> None:
     """Remove, null or mistype any field: never more permissive, and a plain no when the contract would refuse it."""
     effect, asked = QUESTIONS[name]
@@ -228,6 +229,7 @@ def test_a_spoiled_question_is_a_no_and_not_an_engine_error(opa: Path) -> None:
     assert answers.keys() == cases.keys()
 
 
+@pytest.mark.slow
 def test_spoiled_data_never_makes_an_answer_more_permissive(opa: Path, served: Path) -> None:
     """Remove, null or mistype anything in data.json: what was refused or waiting stays so."""
     data = json.loads((POLICIES / "data.json").read_text())

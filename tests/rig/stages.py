@@ -26,6 +26,8 @@ from tests.rig.tokens import Issuer, write_private_key
 ROOT = Path(__file__).resolve().parents[2]
 SLACK_SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 """The example secret of Slack's own documentation."""
+ROLLOUT_S = 1.5
+"""Of the embedded profile: long enough to be seen under way, and half of what people get to watch."""
 
 
 @dataclass
@@ -159,6 +161,7 @@ def embedded(folder: Path) -> Iterator[EmbeddedStage]:
         ready,
     ]
     command += ["--policies", files.policies, "--commands", files.commands, "--directory", files.directory]
+    command += ["--rollout-seconds", ROLLOUT_S]
     env = clean_environment() | {"OPSGATE_SLACK_SIGNING_SECRET": SLACK_SIGNING_SECRET}
     house = Child("the embedded profile", command, folder / "dev.log", env=env, cwd=ROOT)
     try:

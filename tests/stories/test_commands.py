@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from opsgate.contracts.invocations import State
 from tests.stories.room import Room
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from tests.rig.stages import ProductionStage
 
 
+@pytest.mark.slow
 def test_scale_and_rollback_change_the_fleet_side_by_side(room: Room) -> None:
     """Two services at once: one gets another replica, one goes back to the version before."""
     before = room.fleet.get("/v1/services/staging/api-service").json()

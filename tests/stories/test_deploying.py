@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from opsgate.contracts.invocations import State
 from tests.stories.room import Room, shown
 
@@ -79,6 +81,7 @@ def test_one_rejection_ends_it_and_nothing_runs(room: Room) -> None:
     assert room.effects(waiting.id) == 0
 
 
+@pytest.mark.slow
 def test_a_destroy_needs_an_owner_and_security_and_they_are_two_people(room: Room) -> None:
     """A migration cannot be undone: one of the owners and one of security, never the same head."""
     waiting = room.ask("alice", "migrate production api-service --version 1.4.2")
@@ -124,6 +127,7 @@ def test_a_button_is_bound_to_what_its_card_showed(room: Room) -> None:
     room.say("alice", f"cancel {waiting.id}")
 
 
+@pytest.mark.slow
 def test_the_others_deploy_waits_for_the_one_that_holds_the_target(room: Room) -> None:
     """Two deploys of one service at once: the second starts when the first has ended, and both happen once."""
     first = room.ask("alice", "deploy staging api-service --version 1.4.0")

@@ -38,6 +38,8 @@ from tests.rig.stages import SLACK_SIGNING_SECRET
 if TYPE_CHECKING:
     from tests.rig.stages import Stage
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Workspace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from opsgate.contracts.invocations import State
 from tests.stories.room import Room, shown
 
@@ -85,6 +87,7 @@ def test_a_freeze_also_stops_what_was_asked_before_it(room: Room) -> None:
         room.say("carol", "unfreeze production api-service")
 
 
+@pytest.mark.slow
 def test_a_rollout_that_fails_is_reported_as_failed_in_words(room: Room) -> None:
     """The fleet puts the old version back; the sentence says what happened, who asked, and how long it took."""
     before = room.version("api-service", "staging")

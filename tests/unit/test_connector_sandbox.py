@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,7 @@ from workers.connectors import load
 from workers.runner import Runner
 
 TARGET = {"service": "api-service", "environment": "production"}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z ?")
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +162,22 @@ def test_logs_are_told_line_by_line(operations: dict[str, Operation[Any]]) -> No
     assert len(told) == 5
 
 
+def test_no_line_of_the_log_carries_a_time_of_its_own(
+    operations: dict[str, Operation[Any]], correlation_id: str
+) -> None:
+    """The log shows a time beside each line already; only the output, which stands alone, has the service's own."""
+    told = Told()
+    run = told.run(correlation_id)
+    restart, logs = operations["sandbox.restart"], operations["sandbox.logs"]
+    given = restart.input(**TARGET)
+    to_the_end(restart, run, given, restart.start(run, given))
+    read = logs.follow(run, logs.input(**TARGET, lines=3), {})
+    assert isinstance(read, Succeeded)
+    assert len(told) > 3
+    assert [line for line in told if TIME.search(line)] == []
+    assert [TIME.sub("", line, count=1) for line in read.facts["output"]] == told[-3:]
+
+
 def test_a_refusal_carries_the_fleets_words(operations: dict[str, Operation[Any]], correlation_id: str) -> None:
     """With the versions there are."""
     deploy, run = operations["sandbox.deploy"], Told().run(correlation_id)
@@ -219,6 +237,7 @@ def test_a_lost_answer_to_start_does_not_run_it_twice(
     assert process.client.get("/v1/effects").json()["asked"][correlation_id] == 1
 
 
+@pytest.mark.slow
 def test_a_lost_answer_to_an_unrepeatable_start_is_unknown(
     process: FleetProcess, operations: dict[str, Operation[Any]], correlation_id: str
 ) -> None:

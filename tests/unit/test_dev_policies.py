@@ -82,6 +82,7 @@ def test_a_change_in_a_policy_test_changes_nothing(server: OpaServer) -> None:
     assert snapshot(server.policies) == before
 
 
+@pytest.mark.slow
 def test_a_dead_opa_is_started_again(server: OpaServer) -> None:
     """A crash costs seconds; in between nobody answers, which everybody must take as a no."""
     server.child.kill()

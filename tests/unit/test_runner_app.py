@@ -175,6 +175,7 @@ def test_stopping_lets_a_step_in_progress_end(
     assert [each.result for each in gateway.fake.reported] == ["succeeded"]
 
 
+@pytest.mark.slow
 def test_waiting_for_messages_costs_next_to_nothing(worker: None) -> None:
     """A laptop's fan must not hear it: under 3 % of a core."""
     used = time.process_time()
@@ -253,6 +254,7 @@ def test_the_program_names_every_missing_setting_at_once() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_program_announces_logs_json_and_ends_on_sigterm(
     gateway: HttpGateway, process: FleetProcess, tmp_path: Path
 ) -> None:

@@ -236,6 +236,6 @@ def test_logs_hold_traffic_and_rollout_steps_in_order(fleet: Fleet, clock: Clock
     deployment = fleet.deployment("api-service", "production")
     lines = readings.log_lines(deployment, fleet.rollouts(None), clock(), 30)
     assert len(lines) == 30
-    assert lines == sorted(lines)
-    assert any("NOTICE api-service in production was restarted" in line for line in lines)
+    assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+    assert any("NOTICE api-service in production was restarted" in line["text"] for line in lines)
     assert readings.log_lines(deployment, [], clock(), 0) == []

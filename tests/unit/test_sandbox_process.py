@@ -79,6 +79,7 @@ def test_it_answers_5xx_when_told_and_only_for_that_service(process: FleetProces
     assert process.client.post("/v1/rollouts", json=DEPLOY).status_code == 201
 
 
+@pytest.mark.slow
 def test_it_hangs_when_told(process: FleetProcess) -> None:
     """No answer comes and nothing is done; tests can still steer it."""
     process.fault(hang=True)

@@ -75,6 +75,7 @@ async def test_an_invocation_is_one_public_message_with_buttons(shop: House) -> 
     assert shop.slack.of("response_url") == []
 
 
+@pytest.mark.slow
 async def test_a_slow_gateway_is_acknowledged_in_time_and_answered_later(
     shop: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,7 +91,7 @@ class Rollout(Operation[Asked]):
 
     def _result(self, run: Run, handle: Handle, rollout: dict[str, Any]) -> Result:
         for step in rollout["steps"][handle["told"] :]:
-            run.log(f"{step['at']} {step['text']}")
+            run.log(step["text"])
         # The runner stores the handle again, so that a line is told once.
         handle["told"] = len(rollout["steps"])
         text = rollout["text"]
@@ -184,10 +184,12 @@ class Logs(Reading[LogsInput]):
     def follow(self, run: Run, input: LogsInput, handle: Handle) -> Result:
         path = f"{_service(input.environment, input.service)}/logs"
         lines = self._fleet.get(path, lines=str(input.lines))["lines"]
+        # The Job's log has a time of its own beside each line; the output stands alone and keeps the service's.
         for line in lines:
-            run.log(line)
+            run.log(line["text"])
         count = f"The last {len(lines)} log lines" if lines else "No log lines"
-        return Succeeded(f"{count} of {input.service} in {input.environment}.", {"output": lines[-20:]})
+        output = [f"{line['at']} {line['text']}" for line in lines[-20:]]
+        return Succeeded(f"{count} of {input.service} in {input.environment}.", {"output": output})
 
 
 class Page(Operation[PageInput]):
