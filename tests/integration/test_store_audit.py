@@ -1,4 +1,4 @@
-"""The audit log in the store: only ever added to, one chain per gateway, in a second place too, and tampering is found."""
+"""The audit log in the store: only ever added to, a chain per gateway, in a second place too; tampering is found."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ async def test_on_a_laptop_no_statement_changes_a_record(place: Place, tampering
 
 @POSTGRES
 @pytest.mark.parametrize("table", ["audit", "decisions"])
-@pytest.mark.parametrize(
-    "statement",
-    ["UPDATE {} SET at_ns = 0", "DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}", "ALTER TABLE {} DISABLE TRIGGER ALL"],
-)
-async def test_in_production_the_gateways_own_account_may_not(place: Place, table: str, statement: str) -> None:
+async def test_in_production_the_gateways_own_account_may_not(place: Place, table: str) -> None:
     """Whoever takes over a gateway cannot take back what it wrote."""
     await ten(place, "gateway-1")
-    with pytest.raises(ProgrammingError, match="permission denied|must be owner"):
-        place.sql(statement.format(table), owner=False)
-    assert place.counts()["audit"] == 10
+    for statement in ("UPDATE {} SET at_ns = 0", "DELETE FROM {}", "TRUNCATE {}"):
+        with pytest.raises(ProgrammingError, match="permission denied for table"):
+            place.sql(statement.format(table), owner=False)
+    for statement in ("DROP TABLE {}", "ALTER TABLE {} DISABLE TRIGGER ALL"):
+        with pytest.raises(ProgrammingError, match="must be owner of table"):
+            place.sql(statement.format(table), owner=False)
+    assert (verify(await audit_of(place.open[0])).ok, place.counts()["audit"]) == (True, 10)
 
 
 # ---- chains ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import httpx2
+import pytest
 
 from opsgate.contracts.invocations import State
 from opsgate.contracts.problems import Code
@@ -14,6 +15,8 @@ from tests.rig.slack import ADAPTER_TOKEN, Sender
 from tests.rig.stages import SLACK_SIGNING_SECRET
 from tests.stories.approvals.test_who import approve, ask
 from tests.stories.room import refused, shown
+
+pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
     from tests.stories.approvals.conftest import Guild

@@ -7,10 +7,14 @@ import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import pytest
+
 from opsgate.contracts.invocations import State
 from tests.stories.approvals.conftest import RULES
 from tests.stories.approvals.test_who import approve, ask
 from tests.stories.room import shown
+
+pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
     from tests.stories.approvals.conftest import Guild

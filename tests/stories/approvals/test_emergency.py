@@ -12,6 +12,8 @@ import pytest
 from opsgate.contracts.invocations import State
 from tests.stories.room import eventually
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.stories.approvals.conftest import Guild
 

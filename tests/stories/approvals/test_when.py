@@ -6,9 +6,13 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from opsgate.contracts.invocations import State
 from tests.stories.approvals.test_who import approve, ask
 from tests.stories.room import shown
+
+pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
     from tests.stories.approvals.conftest import Guild

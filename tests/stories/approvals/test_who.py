@@ -6,8 +6,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from opsgate.contracts.invocations import Answer, InvocationView, State
 from tests.stories.room import shown
+
+pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
     from tests.stories.approvals.conftest import Guild

@@ -54,7 +54,6 @@ NOW = int(time.time())
         {"sub": ""},
         {"sub": "x" * 256},
     ],
-    ids=str,
 )
 async def test_t43_an_id_token_for_another_or_of_another_time_is_refused(
     provider: Provider, keys: Keys, change: dict[str, Any]

@@ -136,7 +136,9 @@ def test_what_is_no_id_does_not_get_into_the_log_as_one(lines: Lines, telemetry:
     assert line["invocation_id"] == ""
 
 
-@pytest.mark.parametrize("text", ['\n{"level":"info","event":"forged"}', "\x1b[2J", "\r\n\u2028x", "\ud800", "\x00"])
+@pytest.mark.parametrize(
+    "text", ['\n{"level":"info","event":"forged"}', "\x1b[2J", "\r\n\u2028x", "\ud800", "\x00"], ids=ascii
+)
 def test_t21_nothing_in_a_value_makes_a_second_line(lines: Lines, text: str) -> None:
     """Neither a new line nor a terminal's control character; it is one JSON object still."""
     log.warning("part_unavailable", detail=text)
