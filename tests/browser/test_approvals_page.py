@@ -11,6 +11,8 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.people import Somebody
 
+pytestmark = pytest.mark.browser
+
 Enter = Callable[..., Somebody]
 DEPLOY = "/ops deploy production api-service --version 1.4.2"
 

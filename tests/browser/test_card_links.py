@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.people import Somebody
+
+pytestmark = pytest.mark.browser
 
 DRAW = """async (urls) => {
   const { drawCard } = await import("/console/static/any/cards.js");

@@ -12,6 +12,8 @@ from tests.browser.people import ARTIFACTS
 from tests.integration.test_device_flow import ASKED, device, poll
 from tests.rig.gateways import Desk, desk
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:

@@ -23,6 +23,8 @@ from gateway.flows.terminals import DEVICE_GRANT
 from tests.rig.gateways import HOUR, Desk, desk
 from tests.rig.oidc import Browser, form, link, told
 
+pytestmark = pytest.mark.slow
+
 VERIFIER = "v" * 50
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 BACK = "http://127.0.0.1:7/callback"

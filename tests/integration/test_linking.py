@@ -19,6 +19,8 @@ from tests.rig.oidc import Browser, form, told
 from tests.rig.slack import ADAPTER_TOKEN, BOB, Delivery, Sender
 from tests.rig.stages import SLACK_SIGNING_SECRET
 
+pytestmark = pytest.mark.slow
+
 _numbers = itertools.count()
 SLACK = Sender(SLACK_SIGNING_SECRET)
 

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from dev.embedded import ROOT
 from dev.identity import HERE, installed
 from dev.processes import Child, clean_environment
 from tests.rig.oidc import Browser
+
+pytestmark = pytest.mark.slow
 
 
 def test_make_dev_with_oidc_has_somewhere_to_sign_in(tmp_path: Path) -> None:

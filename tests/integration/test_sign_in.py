@@ -11,6 +11,8 @@ import pytest
 from tests.rig.gateways import DAY, HOUR, Desk, desk
 from tests.rig.oidc import Browser, describe, form, host, link, rotate, told
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:

@@ -19,6 +19,8 @@ from dev.policies import OpaServer
 from tests.rig.gateways import Desk, desk
 from tests.rig.oidc import Browser, link, told
 
+pytestmark = pytest.mark.slow
+
 _numbers = itertools.count()
 
 

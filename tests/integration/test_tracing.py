@@ -28,6 +28,8 @@ from tests.rig.slack import ADAPTER_TOKEN, ALICE, Sender, serving, web_api
 from tests.rig.stages import ROOT, SLACK_SIGNING_SECRET, EmbeddedStage
 from tests.stories.room import FINAL, eventually, shown
 
+pytestmark = pytest.mark.slow
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 ROOT_SPAN = "b7ad6b7169203331"
 GATEWAY, WORKER, SLACK = "opsgate-gateway", "opsgate-worker", "opsgate-slack"

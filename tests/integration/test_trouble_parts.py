@@ -26,6 +26,8 @@ from tests.rig import stages
 from tests.rig.stages import EmbeddedStage, ProductionStage
 from tests.stories.room import Room, eventually, read, refused, shown
 
+pytestmark = pytest.mark.slow
+
 STORE_GONE = (
     "The database does not answer or cannot be written, so nothing was done. "
     "Try again in a moment; if it stays so, tell the operator."

@@ -82,6 +82,7 @@ def test_a_spoiled_field_never_makes_the_answer_more_permissive(opa: Path, harde
         assert PERMISSIVE[answer["effect"]] <= PERMISSIVE[effect], f"{name}, {case}: {answer}"
 
 
+@pytest.mark.slow
 def test_spoiled_data_never_makes_an_answer_more_permissive(opa: Path, hardened: Path) -> None:
     """Remove, null or mistype anything in HARDENED, a single word of a window included: what is lost closes."""
     asked = {name: case for name, (_, case) in QUESTIONS.items()}
