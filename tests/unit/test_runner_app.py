@@ -107,9 +107,9 @@ def settings(gateway: HttpGateway, process: FleetProcess) -> WorkerSettings:
 def worker(settings: WorkerSettings) -> Iterator[None]:
     # memory:// is one broker a process: what a gateway of another test left in it is not for this worker.
     with Celery("sweeper", broker="memory://", set_as_current=False) as sweeper:
-        sweeper.control.purge()
         with sweeper.connection_for_write() as connection:
-            connection.default_channel.queue_purge("opsgate")
+            channel: Any = connection.default_channel
+            channel.queue_purge("opsgate")
     stop = start_thread(settings)
     yield
     stop()
