@@ -15,9 +15,16 @@ active if {
 ready if {
 	input.request.break_glass.requested
 	input.subject.kind == "human"
+	in_person
 	on_call in input.subject.groups
 	count(trim_space(input.request.break_glass.reason)) >= 20
 	regex.match(`^INC-[0-9]+$`, input.request.break_glass.incident)
+}
+
+# Neither a token that lies about somewhere, nor whoever acts for the person on call.
+in_person if {
+	input.subject.auth.method != "api_token"
+	count(input.subject.via.actor_chain) == 0
 }
 
 on_call := sprintf("oncall:%s", [input.resource.service])
@@ -26,7 +33,7 @@ deny contains {"code": "break_glass_refused", "msg": msg} if {
 	input.request.break_glass.requested
 	not ready
 	msg := sprintf(
-		"Breaking the glass needs three things: being in %s, an incident like INC-42, and a reason of at least 20 characters. Page whoever is on call.",
+		"Breaking the glass needs four things: being in %s, asking for it in person, an incident like INC-42, and a reason of at least 20 characters. Page whoever is on call.",
 		[on_call],
 	)
 }

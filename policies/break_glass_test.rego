@@ -42,6 +42,8 @@ test_a14_it_needs_on_call_a_reason_and_an_incident if {
 		{"request": {"break_glass": {"reason": "pls                              "}}},
 		{"request": {"break_glass": {"incident": "soon"}}},
 		{"subject": {"kind": "service"}},
+		{"subject": {"auth": {"method": "api_token"}}},
+		{"subject": {"via": {"actor_chain": ["robot"]}}},
 	] {
 		fixtures.denied(but(change), "break_glass_refused")
 	}

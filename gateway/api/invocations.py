@@ -82,7 +82,8 @@ async def submit_invocation(
     text, context = _as_proven(call, body.text, body.context)
 
     async def work() -> Response:
-        options = Options(body.reason, body.ticket, body.break_glass)
+        # What the platform signed is all the person said: an adapter adds no reason, ticket or incident to it.
+        options = Options() if call.proven else Options(body.reason, body.ticket, body.break_glass)
         ask = Ask(text, body.command, body.args, options, context, current_traceparent())
         once = call.once(_status)
         inv = await submit(house.gate, ask, _placed(call, context), lambda made: once(view(made)))
@@ -194,14 +195,15 @@ async def cast_vote(
         call = await posted(request, house, caller, body, body.evidence, key)
     except Unlinked as nobody:
         return await linking.offer(house.gate, nobody)
-    verdict, shown = body.verdict, body.binding_hash
+    verdict, shown, said, giver = body.verdict, body.binding_hash, body.reason, body.on_behalf_of
     if call.proven is not None:
+        said, giver = "", None  # a button says neither, and an adapter says nothing for anybody
         pressed, on, shown = call.proven.action or ("", "", "")
         if (pressed, on) != (verdict, id):
             raise Refused(Code.UNPROVEN_ACTOR, 403, "The evidence is not of this decision.")
 
     async def work() -> Answer:
-        ballot = vote.Ballot(id, verdict, shown, body.reason, body.on_behalf_of)
+        ballot = vote.Ballot(id, verdict, shown, said, giver)
         return await vote.vote(house.gate, ballot, call.asker, call.once())
 
     found: Answer = await answered(request, call, work)
@@ -228,7 +230,8 @@ async def cancel_invocation(
         raise Refused(Code.UNPROVEN_ACTOR, 403, "The evidence is not of this cancellation.")
 
     async def work() -> Answer:
-        return await cancel.cancel(house.gate, id, body.reason, call.asker, call.once())
+        said = "" if call.proven else body.reason
+        return await cancel.cancel(house.gate, id, said, call.asker, call.once())
 
     found: Answer = await answered(request, call, work)
     return found

@@ -58,7 +58,7 @@ async def visitor(request: Request, house: House) -> Asker | None:
     if not token.startswith(identify.OPAQUE):
         return None
     try:
-        return (await identify.caller(house.gate, token, house.tokens)).asker
+        return await identify.in_browser(house.gate, token)
     except Refused:
         return None
 

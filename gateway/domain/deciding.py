@@ -114,6 +114,8 @@ def policy_input(inv: Invocation, phase: Phase, directory: Directory, facts: Fac
 def _subject(inv: Invocation, directory: Directory, facts: Facts) -> p.Subject:
     """Who asks. Somebody who was deactivated since is not proven any more and in no group."""
     now = directory.person(inv.asked_by, facts.now_ns)
+    later = (directory.by_subject(actor, facts.now_ns) for actor in inv.actors)
+    actors = dict.fromkeys((*inv.actors, *(found.id for found in later if found)))
     return p.Subject(
         id=inv.asked_by,
         kind=inv.asked_by_kind,
@@ -123,7 +125,7 @@ def _subject(inv: Invocation, directory: Directory, facts: Facts) -> p.Subject:
         linked_ids=now.identities if now else (),
         owner=now.owner if now else "",
         auth=p.Auth(method=cast(Any, inv.method), assurance=inv.assurance, mfa_at_ns=inv.mfa_at_ns, scopes=inv.scopes),
-        via=p.Via(adapter=inv.adapter, actor_chain=inv.actors),
+        via=p.Via(adapter=inv.adapter, actor_chain=tuple(actors)),
     )
 
 
@@ -216,10 +218,11 @@ def decision(
 
 
 def _contradicts_itself(answer: PolicyAnswer) -> bool:
-    """Waiting for nothing, or a rule in the place of people where the requirement did not say that one may."""
+    """Waiting for nothing, allowing what misses somebody, or a rule in the place of people where none may be."""
     may = {r.id for r in answer.require if r.auto}
     waits_for_nothing = answer.effect is Verdict.PENDING and not answer.unmet
-    return waits_for_nothing or any(auto.requirement not in may for auto in answer.auto)
+    misses_somebody = answer.effect is Verdict.ALLOW and bool(answer.unmet)
+    return waits_for_nothing or misses_somebody or any(auto.requirement not in may for auto in answer.auto)
 
 
 _NO_DIGEST = digest(None)

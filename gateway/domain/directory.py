@@ -90,7 +90,7 @@ class Directory(_Model):
         problems = []
         for what, values in (
             ("person", [p.id for p in self.people]),
-            ("subject", [p.subject for p in self.people if p.subject]),
+            ("subject", [subject for _, subject in {(p.id, p.subject or p.id) for p in self.people}]),
             ("chat identity", [i for p in self.people for i in p.identities]),
             ("adapter", [a.id for a in self.adapters]),
             ("service", [s.name for s in self.services]),
@@ -160,6 +160,8 @@ class Directory(_Model):
             return Principal(id=GATEWAY, name="Opsgate", kind=PrincipalKind.SERVICE, groups=(GATEWAY,))
         listed = self._people.get(person_id)
         known = self._more.by_person.get(person_id)
+        if known is not None and not self._speaks_of(known.subject, person_id):
+            known = None
         if listed is None and known is not None:
             listed = Principal(id=known.person, name=known.name, subject=known.subject)
         if listed is None or not listed.active:
@@ -184,8 +186,13 @@ class Directory(_Model):
         """Who a token speaks of: the `sub` of the identity provider."""
         listed = self._subjects.get(subject)
         known = self._more.known.get(subject)
-        person = listed.id if listed else known.person if known else ""
+        person = listed.id if listed else known.person if known and self._speaks_of(subject, known.person) else ""
         return self.person(person, now_ns) if person else None
+
+    def _speaks_of(self, subject: str, person_id: str) -> bool:
+        """Whether the file leaves this subject to this person: it may have listed either under another since."""
+        by_subject, by_id = self._subjects.get(subject), self._people.get(person_id)
+        return by_subject is by_id if by_subject or by_id else True
 
     def service(self, name: str) -> ServiceEntry | None:
         return self._services.get(name)

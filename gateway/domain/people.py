@@ -118,6 +118,13 @@ class Unlink:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """This subject is nobody any more: the directory gave its person to another."""
+
+    subject: str
+
+
+@dataclass(frozen=True)
 class UseCode:
     """Raises CodeUsed when it was used before, has expired or never was: exactly one use wins."""
 
@@ -163,6 +170,7 @@ Write = (
     Link
     | Unlink
     | Known
+    | Unknown
     | Credential
     | Used
     | Revoke

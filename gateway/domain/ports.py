@@ -166,6 +166,9 @@ class Store(Protocol):
     async def code(self, digest: str) -> Code | None:
         """A one-time code, used or not; UseCode uses it."""
 
+    async def forget(self, codes_ns: int, sessions_ns: int, most: int) -> None:
+        """Takes away codes, and sign-ins of browsers and terminals, that ended before; at most so many of each."""
+
     async def reviews(self, open_only: bool, limit: int) -> list[Review]: ...
     async def waiting(self, limit: int) -> list[Invocation]:
         """All that wait for approval, oldest first."""

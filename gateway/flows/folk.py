@@ -5,6 +5,7 @@ The store is the truth: every decision compares the version of the snapshot, so 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from gateway.domain.directory import Directory, Principal
@@ -20,6 +21,7 @@ class Folk:
         self._listed = listed
         self._clock = clock
         self._people = People()
+        self._turns = asyncio.Lock()
         self._base: Directory | None = None
         self._merged = Directory()
 
@@ -33,10 +35,17 @@ class Folk:
     async def catch_up(self, version: int) -> None:
         """Reads the snapshot again when the store has another one. Raises Unavailable."""
         if version != self._people.version:
-            await self.refresh()
+            async with self._turns:
+                if version != self._people.version:  # nobody else did meanwhile
+                    await self._read()
 
     async def refresh(self) -> None:
         """Reads the snapshot. Raises Unavailable."""
+        async with self._turns:
+            await self._read()
+
+    async def _read(self) -> None:
+        # One look at a time: a slow one that began before a change must not come in after the one that saw it.
         self._people = await self._store.people()
         self._base = None
 

@@ -77,6 +77,14 @@ class Gate:
 
     async def ask(self, inv: Invocation, phase: Phase) -> Asked:
         """The policy's Decision about this Invocation as it is, with its votes, in this phase."""
+        asked = await self._ask(inv, phase)
+        kept = tuple(v for v in inv.votes if v.verdict != "approve" or v.requirement_digest == asked.requirement_digest)
+        if asked.decision.effect is not Verdict.ALLOW or kept == inv.votes:
+            return asked
+        # They agreed to something else than what is demanded now: it must be allowed without them.
+        return await self._ask(inv.model_copy(update={"votes": kept}), phase)
+
+    async def _ask(self, inv: Invocation, phase: Phase) -> Asked:
         now_ns = self.clock.now_ns()
         document = (await self._documents((inv,), phase, now_ns))[0]
         began = time.perf_counter_ns()

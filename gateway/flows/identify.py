@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from typing import get_args
 
 from gateway.domain.directory import AdapterEntry, Asker, Directory
 from gateway.domain.errors import Refused
 from gateway.domain.invocation import NS
-from gateway.domain.people import Used
+from gateway.domain.people import CredentialKind, Used
 from gateway.domain.ports import Change, EvidenceCheck, Proven, Tokens
 from gateway.flows.gate import Gate
 from gateway.flows.step_up import secret_digest
@@ -89,11 +90,19 @@ def _chain(gate: Gate, actors: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-async def _by_credential(gate: Gate, token: str) -> Asker:
+async def in_browser(gate: Gate, token: str) -> Asker:
+    """Whose browser session this is. A terminal's token in a cookie is none: it could renew itself there for ever.
+
+    Raises Refused (401).
+    """
+    return await _by_credential(gate, token, ("console",))
+
+
+async def _by_credential(gate: Gate, token: str, kinds: tuple[CredentialKind, ...] = get_args(CredentialKind)) -> Asker:
     """A sign-in or an API token of ours. Raises Refused (401)."""
     now_ns = gate.clock.now_ns()
     held = await gate.store.credential(secret_digest(token))
-    if held is None or not held.good(now_ns):
+    if held is None or not held.good(now_ns) or held.kind not in kinds:
         raise Refused(Code.UNAUTHENTICATED, 401, "This sign-in has ended or was revoked. Sign in again.")
     person = gate.directory.person(held.account, now_ns)
     owner = gate.directory.person(held.owner, now_ns)

@@ -1,4 +1,7 @@
-"""Finds what fell between two chairs: approvals that ran out, dead leases, lost messages. Bounded work a pass."""
+"""Finds what fell between two chairs: approvals that ran out, dead leases, lost messages. Bounded work a pass.
+
+Takes away what is long over: one-time codes, and sign-ins of browsers and terminals.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,10 @@ from opsgate.contracts.invocations import Outcome, State
 BATCH = 100
 GRACE_NS = 60 * NS
 """A Job past its deadline is asked to stop; this much later it is given up as unknown."""
+CODES_KEPT_NS = 3600 * NS
+SESSIONS_KEPT_NS = 30 * 86_400 * NS
+FORGOTTEN = 1000
+"""Rows of each kind that one pass takes away, at most."""
 
 
 async def reconcile(gate: Gate) -> int:
@@ -32,6 +39,7 @@ async def reconcile(gate: Gate) -> int:
         moved += 1
     if moved:
         gate.on_change()
+    await gate.store.forget(now_ns - CODES_KEPT_NS, now_ns - SESSIONS_KEPT_NS, FORGOTTEN)
     return moved
 
 

@@ -11,8 +11,8 @@ from gateway.domain.errors import Conflict, Refused, not_found
 from gateway.domain.people import CloseReview, Review
 from gateway.domain.ports import Change, Once
 from gateway.flows.gate import Gate
-from gateway.flows.voters import NEVER, groups_of
-from opsgate.contracts.base import PrincipalKind
+from gateway.flows.in_person import refuse_others
+from gateway.flows.voters import groups_of, one_with_asker
 from opsgate.contracts.problems import Code
 
 LISTED = 200
@@ -25,13 +25,14 @@ async def reviews(gate: Gate, open_only: bool = False) -> list[Review]:
 
 async def close(gate: Gate, review_id: str, note: str, who: Asker, once: Callable[[Review], Once | None]) -> Review:
     """The review, closed; `once` is given it before it is written. Raises Refused for the wrong person, Unavailable."""
-    found = next((r for r in await reviews(gate) if r.id == review_id), None)
+    # The open ones first: what still blocks somebody is found however much was opened after it.
+    found = next((r for r in (*await reviews(gate, True), *await reviews(gate)) if r.id == review_id), None)
     if found is None:
         raise not_found(f"review `{review_id[:40]}`")
     needed = " or ".join(found.groups)
-    if who.method == "api_token" or who.principal.kind is not PrincipalKind.HUMAN:
-        raise Refused(Code.FORBIDDEN, 403, NEVER)
-    if who.id == found.person:
+    refuse_others(who, "close a review")
+    inv = await gate.store.invocation(found.invocation_id)
+    if who.id == found.person or (inv is not None and who.id in one_with_asker(gate, inv)):
         raise Refused(Code.FORBIDDEN, 403, f"You broke the glass yourself; somebody else of {needed} looks at it.")
     if not groups_of(gate, who.id) & set(found.groups):
         raise Refused(Code.FORBIDDEN, 403, f"Only somebody of {needed} closes this review.")

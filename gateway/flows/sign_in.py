@@ -17,7 +17,7 @@ from gateway.domain.audit_chain import Entry
 from gateway.domain.errors import CodeUsed, GateError, Refused
 from gateway.domain.identity import Asking, Identified, IdentityProvider, Returned
 from gateway.domain.invocation import NS
-from gateway.domain.people import Code, Known, Revoke, UseCode, Write
+from gateway.domain.people import Code, Known, Revoke, Unknown, UseCode, Write
 from gateway.domain.ports import Change
 from gateway.flows.gate import Gate
 from gateway.flows.sessions import Made, Signed, derived, held, new_credential
@@ -96,7 +96,7 @@ async def prove(gate: Gate, provider: IdentityProvider, state: str, browser: str
         raise
     assurance = Assurance.OIDC_MFA if found.second_factor else Assurance.OIDC
     signed = Signed(known.person, assurance, known.seen_ns if found.second_factor else 0)
-    writes = (UseCode(code.digest, known.seen_ns), known)
+    writes: tuple[Write, ...] = (UseCode(code.digest, known.seen_ns), *await _instead_of(gate, known), known)
     return Proof(signed, known, found.issuer, about["then"], about["step_up"], writes)
 
 
@@ -128,6 +128,12 @@ async def recognise(gate: Gate, found: Identified) -> Known:
         if any(p.id == person for p in gate.directory.people) or (others and others.subject != found.subject):
             raise Refused(Problem.FORBIDDEN, 403, f"The name {person} is taken. Ask the operator to list you.")
     return Known(found.subject, person, found.name, found.groups, now_ns, now_ns + STALE_NS)
+
+
+async def _instead_of(gate: Gate, known: Known) -> tuple[Unknown, ...]:
+    """A person of the directory who has another subject now than when they signed in last. Others were refused."""
+    old = (await gate.store.people()).by_person.get(known.person)
+    return (Unknown(old.subject),) if old is not None and old.subject != known.subject else ()
 
 
 async def open_session(gate: Gate, proof: Proof, name: str, ip: str, before: str) -> Made:

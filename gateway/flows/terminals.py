@@ -108,7 +108,7 @@ async def redeem(gate: Gate, code: str, verifier: str, redirect_uri: str) -> Mad
     wrong = TerminalError("invalid_grant", "This code is not good, or not any more. Run `opsgate login` again.")
     if row is None or row.kind != "grant" or not _VERIFIER.fullmatch(verifier):
         raise wrong
-    about = json.loads(row.data)
+    about = {"challenge": "", "redirect_uri": ""} | json.loads(row.data)  # a device's answer has neither
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     if not hmac.compare_digest(challenge, about["challenge"]) or redirect_uri != about["redirect_uri"]:
         raise wrong

@@ -15,9 +15,13 @@ NEVER = "An API token cannot vote, whoever holds it. Sign in and vote as yoursel
 
 
 def one_with_asker(gate: Gate, inv: Invocation) -> frozenset[str]:
-    """The asker, the owner of an asking service account, and everybody who acts for them."""
+    """The asker, the owner of an asking service account, and everybody who acts for them.
+
+    An actor may have been a mere subject when it was asked, and a person who signed in since.
+    """
     asker = gate.folk.person(inv.asked_by)
-    return frozenset({inv.asked_by, asker.owner if asker else "", *inv.actors} - {""})
+    later = (gate.directory.by_subject(actor) for actor in inv.actors)
+    return frozenset({inv.asked_by, asker.owner if asker else "", *inv.actors, *(p.id for p in later if p)} - {""})
 
 
 def groups_of(gate: Gate, person_id: str) -> frozenset[str]:
@@ -48,6 +52,10 @@ def why_not(gate: Gate, inv: Invocation, verdict: str, saw: bool, who: Asker, gi
         return over
     if not saw:
         return "Your card is out of date: it showed something else than what waits now. Look again, then decide."
+    if who.method == "api_token":
+        return NEVER
+    if who.actors:
+        return f"{who.actors[0]} acts for you here, and nobody votes for another that way. Vote in person."
     if verdict == "withdraw":
         mine = any(v.by == who.id for v in inv.votes)
         return "" if mine else "You have not voted on this, so there is nothing to take back."
@@ -55,8 +63,6 @@ def why_not(gate: Gate, inv: Invocation, verdict: str, saw: bool, who: Asker, gi
     apart = one_with_asker(gate, inv)
     if who.id in apart or giver in apart:
         return _own(inv, verdict, who, giver, needed)
-    if who.method == "api_token":
-        return NEVER
     if who.principal.kind is not PrincipalKind.HUMAN:
         return f"Only people approve. Somebody of {needed} must."
     if giver and not gate.directory.may_vote_for(who.id, giver, gate.clock.now_ns()):

@@ -25,6 +25,7 @@ from gateway.domain.people import (
     Link,
     Review,
     Revoke,
+    Unknown,
     Unlink,
     UseCode,
     Used,
@@ -275,7 +276,8 @@ async def test_a_review_is_closed_once_and_then_another_may_be_opened(place: Pla
 async def test_the_version_rises_with_every_write_that_changes_the_snapshot_and_with_no_other(place: Place) -> None:
     """Every gateway compares it before it decides; what rises needlessly is read needlessly."""
     store = place.store()
-    changing: list[Write] = [Link(SLACK, "alice", T0), Unlink(SLACK), known(), delegation(), EndDelegation("del_1", T0)]
+    changing: list[Write] = [Link(SLACK, "alice", T0), Unlink(SLACK), known(), Unknown("sub-1"), delegation()]
+    changing += [EndDelegation("del_1", T0)]
     others: list[Write] = [
         credential("1"), Used("1", T0 + 1), Revoke(T0, id="1"), code(), UseCode(code().digest, T0),
         review(), CloseReview("rev_1", "carol", "", T0),

@@ -15,7 +15,7 @@ from gateway.infra.store import tables as t
 from opsgate.contracts.base import Assurance
 
 _LISTS = ("groups", "scopes")
-CHANGES_SNAPSHOT = (p.Link, p.Unlink, p.Known, p.Delegation, p.EndDelegation)
+CHANGES_SNAPSHOT = (p.Link, p.Unlink, p.Known, p.Unknown, p.Delegation, p.EndDelegation)
 """Writes after which every gateway reads its snapshot of people again."""
 
 
@@ -31,6 +31,8 @@ def write(connection: Connection, upsert: Any, given: p.Write) -> None:
             connection.execute(
                 upsert(t.known).values(**row).on_conflict_do_update(index_elements=["subject"], set_=row)
             )
+        case p.Unknown():
+            connection.execute(delete(t.known).where(t.known.c.subject == given.subject))
         case p.Credential():
             connection.execute(insert(t.credentials), _row(given))
         case p.Used():
@@ -132,6 +134,29 @@ def credentials(connection: Connection, accounts: Sequence[str]) -> list[p.Crede
 def code(connection: Connection, digest: str) -> p.Code | None:
     found = _all(connection, p.Code, t.codes, t.codes.c.digest == digest)
     return found[0] if found else None
+
+
+def forget(connection: Connection, codes_ns: int, sessions_ns: int, most: int) -> None:
+    """Takes away codes and sign-ins that ended before, at most so many of each. What another gateway takes is left."""
+    for table, picked in _over(codes_ns, sessions_ns):
+        (key,) = table.primary_key
+        pick = select(key).where(*picked).order_by(table.c.expires_ns).limit(most).with_for_update(skip_locked=True)
+        if found := connection.scalars(pick).all():
+            connection.execute(delete(table).where(key.in_(found)))
+
+
+def is_any_over(connection: Connection, codes_ns: int, sessions_ns: int) -> bool:
+    """Whether there is anything to forget."""
+    picks = [select(table.c.expires_ns).where(*picked).limit(1) for table, picked in _over(codes_ns, sessions_ns)]
+    return any(connection.scalar(pick) is not None for pick in picks)
+
+
+def _over(codes_ns: int, sessions_ns: int) -> tuple[tuple[Table, tuple[Any, ...]], ...]:
+    held = t.credentials.c
+    return (
+        (t.codes, (t.codes.c.expires_ns < codes_ns,)),
+        (t.credentials, (held.expires_ns < sessions_ns, held.kind.in_(("console", "cli")))),
+    )
 
 
 def links(connection: Connection, person: str) -> list[p.Link]:

@@ -256,6 +256,10 @@ class SqlStore:
     async def code(self, digest: str) -> OneTimeCode | None:
         return await self._read(lambda connection: people.code(connection, digest))
 
+    async def forget(self, codes_ns: int, sessions_ns: int, most: int) -> None:
+        if await self._read(lambda connection: people.is_any_over(connection, codes_ns, sessions_ns)):
+            await self._committer.commit(lambda b: people.forget(b.connection, codes_ns, sessions_ns, most))
+
     async def reviews(self, open_only: bool, limit: int) -> list[Review]:
         return await self._read(lambda connection: people.reviews(connection, open_only, limit))
 

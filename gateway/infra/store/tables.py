@@ -175,6 +175,7 @@ credentials = Table(
     Column("revoked_ns", BigInteger, nullable=False),
     Index("credentials_account", "account"),
     Index("credentials_owner", "owner"),
+    Index("credentials_expires", "expires_ns"),
 )
 
 codes = Table(

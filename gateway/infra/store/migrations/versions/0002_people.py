@@ -54,6 +54,7 @@ def upgrade() -> None:
     )
     op.create_index("credentials_account", "credentials", ["account"])
     op.create_index("credentials_owner", "credentials", ["owner"])
+    op.create_index("credentials_expires", "credentials", ["expires_ns"])
     op.create_table(
         "codes",
         sa.Column("digest", sa.Text(), primary_key=True),
