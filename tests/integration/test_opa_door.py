@@ -12,6 +12,7 @@ from aiohttp import web
 
 from dev.processes import free_port
 from gateway.domain.deciding import PolicyResult
+from gateway.infra import opa
 from gateway.infra.opa import OpaPolicy
 from opsgate.contracts.policy import PolicyInput
 from tests.policies.inputs import question
@@ -132,18 +133,19 @@ async def test_strict_builtin_errors_and_no_retries_are_really_asked_for() -> No
     assert seen[0].query["strict-builtin-errors"] == "true"
 
 
-async def test_a_rush_waits_for_a_place_and_is_answered() -> None:
-    """Two hundred at once are slower, not denied."""
+async def test_a_rush_waits_for_a_place_and_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they take longer than one may: a question's own time begins at its place, so none is denied."""
+    monkeypatch.setattr(opa, "QUEUE_S", 60.0)
 
     async def answering(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
         return web.json_response({"result": ALLOW})
 
     async with fake_opa(answering) as url:
-        policy = OpaPolicy(url, 0.25)
+        policy = OpaPolicy(url, 1.0)
         await policy.open()
         try:
-            found = await asyncio.gather(*(policy.decide(DOCUMENT) for _ in range(100)))
+            found = await asyncio.gather(*(policy.decide(DOCUMENT) for _ in range(opa.IN_FLIGHT * 25)))
         finally:
             await policy.close()
     assert all(f.answer is not None for f in found)

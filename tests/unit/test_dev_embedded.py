@@ -146,7 +146,9 @@ def test_a_second_start_over_the_same_folder_goes_on_where_the_first_stopped(tmp
         with people(facts) as alice, people(facts, "bob") as bob, people(facts, "carol") as carol:
             assert [kept["id"] for kept in alice.get("/v1/invocations").json()["items"]] == [waiting, done]
             assert alice.get(f"/v1/invocations/{done}/log").json()["items"] == log != []
-            answer = bob.post("/v1/messages", json={"text": f"approve {waiting}"}, headers=once()).raise_for_status()
+            seen = bob.get(f"/v1/invocations/{waiting}").raise_for_status().json()
+            line = f"approve {waiting} {seen['binding_hash'].removeprefix('sha256:')[:8]}"
+            answer = bob.post("/v1/messages", json={"text": line}, headers=once()).raise_for_status()
             assert answer.json()["kind"] != "refusal", answer.json()
             assert until(alice, waiting, "succeeded")["state"] == "succeeded"
             records = [AuditRecord.model_validate(r) for r in carol.get("/v1/audit?limit=200").json()["items"]]

@@ -94,8 +94,12 @@ def test_t41_any_change_of_any_value_is_found_where_it_is(entries: list[Entry], 
     assume(json.dumps(changed[at]) != json.dumps(lines[at]) and changed[at] != lines[at])
     report = verify(read_jsonl(io.BytesIO("".join(json.dumps(line) + "\n" for line in changed).encode())))
     assert not report.ok
-    first = [c.broken.record for c in report.chains if c.broken] + [b.line for b in report.bad_lines]
-    assert at + 1 in first
+    bad_lines = [b.line for b in report.bad_lines]
+    if path == ("writer",) and not bad_lines:
+        # It stands in a chain of its own now, whose first record does not begin it.
+        assert {c.writer: c.broken.record for c in report.chains if c.broken}[changed[at]["writer"]] == 1
+    else:
+        assert at + 1 in [c.broken.record for c in report.chains if c.broken] + bad_lines
 
 
 @given(st.lists(ENTRIES, min_size=2, max_size=6), st.data())

@@ -32,9 +32,6 @@ async def test_a_good_id_token_is_believed(provider: Provider, keys: Keys) -> No
         assert (await verify_id_token(provider.token(**more), keys[0], check(provider)))["sub"] == "alice"
 
 
-NOW = int(time.time())
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -44,12 +41,12 @@ NOW = int(time.time())
         {"aud": ["opsgate", "another"]},
         {"azp": "another"},
         {"iss": "https://evil.example"},
-        {"exp": NOW - 60, "iat": NOW - 400},
+        {"exp": -60, "iat": -400},
         {"exp": None},
         {"iat": None},
-        {"iat": NOW - 1200, "exp": NOW + 1200},
-        {"iat": NOW + 600, "exp": NOW + 900},
-        {"exp": NOW + 10 * 365 * 86_400},
+        {"iat": -1200, "exp": 1200},
+        {"iat": 600, "exp": 900},
+        {"exp": 10 * 365 * 86_400},
         {"sub": None},
         {"sub": ""},
         {"sub": "x" * 256},
@@ -58,7 +55,9 @@ NOW = int(time.time())
 async def test_t43_an_id_token_for_another_or_of_another_time_is_refused(
     provider: Provider, keys: Keys, change: dict[str, Any]
 ) -> None:
-    """A swapped nonce, another audience, expired, kept, from the future, good for years."""
+    """A swapped nonce, another audience, expired, kept, from the future, good for years. Times in seconds from now."""
+    now = int(time.time())
+    change = {name: now + value if isinstance(value, int) else value for name, value in change.items()}
     with pytest.raises(ValueError, match=r"\w"):
         await verify_id_token(provider.token(**change), keys[0], check(provider))
 
