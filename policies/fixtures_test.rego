@@ -26,7 +26,7 @@ base := {
 		"linked_ids": ["slack:T1:U1"],
 		"owner": "",
 		"auth": {"method": "chat", "assurance": "verified", "mfa_at_ns": 0, "scopes": []},
-		"via": {"adapter": "slack", "actor_chain": ["deploy-bot"]},
+		"via": {"adapter": "slack", "actor_chain": []},
 	},
 	"action": {"name": "deploy", "effect": "write", "args": {"version": "1.4.2"}, "idempotent": true, "dry_run": false},
 	"resource": {
@@ -98,8 +98,8 @@ under(change, question) := result if {
 		with data.auto_approval as said.auto_approval
 }
 
-# The answer once these votes are in.
-voted(votes) := ask({"approvals": votes})
+# The answer once these votes are in; a bot acts for who asks.
+voted(votes) := ask({"approvals": votes, "subject": {"via": {"actor_chain": ["deploy-bot"]}}})
 
 vote(person, groups) := {
 	"id": sprintf("vote_%s", [person]),

@@ -25,12 +25,12 @@ async def reviews(gate: Gate, open_only: bool = False) -> list[Review]:
 
 async def close(gate: Gate, review_id: str, note: str, who: Asker, once: Callable[[Review], Once | None]) -> Review:
     """The review, closed; `once` is given it before it is written. Raises Refused for the wrong person, Unavailable."""
+    refuse_others(who, "close a review")
     # The open ones first: what still blocks somebody is found however much was opened after it.
     found = next((r for r in (*await reviews(gate, True), *await reviews(gate)) if r.id == review_id), None)
     if found is None:
         raise not_found(f"review `{review_id[:40]}`")
     needed = " or ".join(found.groups)
-    refuse_others(who, "close a review")
     inv = await gate.store.invocation(found.invocation_id)
     if who.id == found.person or (inv is not None and who.id in one_with_asker(gate, inv)):
         raise Refused(Code.FORBIDDEN, 403, f"You broke the glass yourself; somebody else of {needed} looks at it.")

@@ -101,7 +101,7 @@ def question(**sections: Any) -> JsonObject:
             "linked_ids": ["slack:T1:U1"],
             "owner": "",
             "auth": {"method": "chat", "assurance": "verified", "mfa_at_ns": 0, "scopes": []},
-            "via": {"adapter": "slack", "actor_chain": ["adapter:slack"]},
+            "via": {"adapter": "slack", "actor_chain": []},
         },
         "action": {
             "name": "deploy",
