@@ -27,7 +27,10 @@ const BUILT_INS = [
   builtIn("reviews", "reviews", "Uses of broken glass that nobody has looked at yet"),
   builtIn("review", "review ID WHAT YOU FOUND", "Close a review"),
   builtIn("links", "links", "Chat accounts that are yours"),
+  builtIn("unlink", "unlink ACCOUNT", "Take a chat account away from yourself"),
+  builtIn("delegate", "delegate PERSON 8h REASON", "Let somebody vote in your place for a while"),
   builtIn("delegations", "delegations", "Who votes in whose place"),
+  builtIn("undelegate", "undelegate ID", "End a delegation"),
   builtIn("cancel", "cancel ID", "Stop something that waits or runs", [one("id", "invocation", "Which one")]),
 ];
 
